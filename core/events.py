@@ -1,0 +1,158 @@
+"""Typed events between kernel and plugins: one bounded queue for each listener, and what overflows is counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+import attrs
+import structlog
+
+from core.model import Device, DeviceStatus
+from core.readings import ReadingBatch
+
+EventT = TypeVar("EventT")
+
+
+@attrs.frozen
+class DeviceStatusChanged:
+    """A device came online or went offline; ``at`` is UTC seconds."""
+
+    device_id: str
+    status: DeviceStatus
+    at: float
+    error: str | None = None
+
+
+@attrs.frozen
+class DevicesChanged:
+    """Devices or their points were added, changed, or have vanished."""
+
+    devices: tuple[Device, ...]
+
+
+@attrs.frozen
+class ReadingsChanged:
+    """A batch in which at least one value, quality or flag changed; ``rows`` are their indexes in the batch."""
+
+    batch: ReadingBatch
+    rows: tuple[int, ...]
+
+
+@attrs.frozen
+class PluginStateChanged:
+    """A plugin started, failed, or stopped."""
+
+    name: str
+    state: str
+    error: str | None = None
+
+
+@attrs.frozen
+class JobChanged:
+    """A job started, got on, or ended; ``progress`` is 0 to 1, ``found`` counts what it has found so far."""
+
+    id: str
+    kind: str
+    state: str
+    phase: str
+    progress: float
+    done: int
+    total: int | None
+    found: int
+
+
+@attrs.frozen
+class ClockStepped:
+    """The system clock was set: UTC moved by ``seconds`` more than the monotonic clock did."""
+
+    seconds: float
+
+
+@attrs.frozen
+class EventHandler(Generic[EventT]):
+    """Which events a listener wants, how many may wait for it, and what to do with each.
+
+    When ``queue`` are waiting, the oldest is dropped and counted: a slow listener never holds up the house.
+    """
+
+    event: type[EventT]
+    handle: Callable[[EventT], Awaitable[None]]
+    queue: int = 1000
+
+
+class Subscription:
+    """One listener's queue and the task that empties it."""
+
+    def __init__(self, handler: EventHandler[Any], owner: str) -> None:
+        self.handler = handler
+        self.owner = owner
+        self.dropped = 0
+        self._waiting: deque[Any] = deque(maxlen=handler.queue)
+        self._arrived = asyncio.Event()
+        self._log = structlog.get_logger().bind(plugin=owner, event_type=handler.event.__name__)
+
+    def offer(self, event: object) -> None:
+        """Queue an event without waiting; drop the oldest where the queue is full."""
+        if len(self._waiting) == self._waiting.maxlen:
+            if self.dropped == 0:
+                self._log.warning("events_dropped", queue=self.handler.queue)
+            self.dropped += 1
+        self._waiting.append(event)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Handle events until cancelled; a handler that raises loses that one event only."""
+        failing = False
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._waiting:
+                try:
+                    await self.handler.handle(self._waiting.popleft())
+                except Exception as error:  # a plugin's code: its failure stays with it
+                    if not failing:
+                        self._log.exception("event_handler_failed", error=str(error))
+                    failing = True
+                else:
+                    if failing:
+                        self._log.info("event_handler_recovered")
+                    failing = False
+
+
+class EventBus:
+    """Hands each event to every listener of its class."""
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[type, list[Subscription]] = {}
+        self._tasks: dict[Subscription, asyncio.Task[None]] = {}
+
+    def publish(self, event: object) -> None:
+        """Queue an event for its listeners; never blocks, never raises."""
+        for subscription in self._subscriptions.get(type(event), ()):
+            subscription.offer(event)
+
+    def wanted(self, event_type: type) -> bool:
+        """Tell whether anyone listens, so that costly events need not be made."""
+        return bool(self._subscriptions.get(event_type))
+
+    def subscribe(self, handler: EventHandler[Any], *, owner: str) -> Subscription:
+        """Start to handle events in a task of its own, until `unsubscribe`."""
+        subscription = Subscription(handler, owner)
+        self._subscriptions.setdefault(handler.event, []).append(subscription)
+        self._tasks[subscription] = asyncio.create_task(subscription.run(), name=f"events:{owner}")
+        return subscription
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop a listener; what still waits for it is dropped."""
+        self._subscriptions[subscription.handler.event].remove(subscription)
+        task = self._tasks.pop(subscription)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop all listeners."""
+        for subscription in list(self._tasks):
+            await self.unsubscribe(subscription)

@@ -1,0 +1,199 @@
+"""Everything a plugin author imports."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
+
+import attrs
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from core.clock import Clock
+from core.errors import (
+    DeviceRefused,
+    DeviceTimeout,
+    NotWritable,
+    PlantroomError,
+    PointNotFound,
+    PriorityNotAllowed,
+    ValueNotSuitable,
+)
+from core.events import EventBus, EventHandler
+from core.hookspecs import hookimpl
+from core.model import (
+    Command,
+    Device,
+    Flag,
+    Inventory,
+    Kind,
+    Point,
+    Priorities,
+    Reason,
+    Source,
+    Value,
+    WriteResult,
+)
+from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
+from core.routes import Health, HealthCheck, Metric, Middleware, Phase, Role, Route, from_aiohttp
+from core.services import ScanReport, ScanRequest, Services
+
+__all__ = [
+    "Chunk",
+    "CliCommand",
+    "Clock",
+    "Command",
+    "Context",
+    "Device",
+    "DeviceRefused",
+    "DeviceTimeout",
+    "EventHandler",
+    "Flag",
+    "Health",
+    "HealthCheck",
+    "Inventory",
+    "JobContext",
+    "JobKind",
+    "Kind",
+    "Metric",
+    "Middleware",
+    "Migration",
+    "NotWritable",
+    "Phase",
+    "PlantroomError",
+    "Plugin",
+    "Point",
+    "PointGroup",
+    "PointNotFound",
+    "Poller",
+    "Priorities",
+    "PriorityNotAllowed",
+    "Reason",
+    "ReadingBatch",
+    "Role",
+    "Route",
+    "Row",
+    "ScanReport",
+    "ScanRequest",
+    "Source",
+    "Value",
+    "ValueNotSuitable",
+    "WriteResult",
+    "batch_of",
+    "from_aiohttp",
+    "hookimpl",
+]
+
+ConfigT = TypeVar("ConfigT")
+
+Polled: TypeAlias = Mapping[Point, Value] | ReadingBatch | None
+
+
+@attrs.frozen
+class Poller:
+    """Work to repeat every ``interval`` seconds; ``poll`` returns the readings it found."""
+
+    name: str
+    interval: float
+    poll: Callable[[], Awaitable[Polled]]
+
+
+class JobContext(Protocol):
+    """What a running job can tell; cancelling the job cancels its task."""
+
+    def progress(self, phase: str, done: int, total: int | None = None) -> None:
+        """Tell how far the job is."""
+        ...
+
+    def warn(self, code: str, detail: str, remedy: str) -> None:
+        """Tell what is wrong or may be so, and what to do about it."""
+        ...
+
+
+@attrs.frozen
+class JobKind:
+    """A kind of one-off work: ``run`` takes the job's context and parameters and returns a JSON result."""
+
+    name: str
+    run: Callable[[JobContext, Mapping[str, Any]], Awaitable[Any]]
+    summary: str = ""
+    attempts: int = 1
+
+
+@attrs.frozen
+class Migration:
+    """One step of a plugin's tables: ``version`` counts from 1, ``sql`` is one or more statements."""
+
+    version: int
+    sql: str
+
+
+@attrs.frozen
+class CliCommand:
+    """A subcommand of ``plantroom``; ``run`` returns the exit code."""
+
+    name: str
+    summary: str
+    run: Callable[[argparse.Namespace], int]
+    arguments: Callable[[argparse.ArgumentParser], None] = lambda _parser: None
+
+
+class Store(Protocol):
+    """The installation's SQLite file."""
+
+    async def read(self, sql: str, parameters: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Run one query on a read-only connection."""
+        ...
+
+    async def write(self, *statements: tuple[str, list[tuple[Any, ...]]]) -> None:
+        """Run statements, each for all of its rows, in one transaction."""
+        ...
+
+
+@attrs.frozen
+class Context:
+    """What the kernel lends a plugin.
+
+    ``publish`` hands in readings that arrive by themselves. ``seen`` tells of a sign of life of a device, which is
+    then polled at once if it was offline.
+    """
+
+    name: str
+    log: FilteringBoundLogger
+    clock: Clock
+    services: Services
+    events: EventBus
+    store: Store
+    data_dir: Path
+    publish: Callable[[Polled], None]
+    seen: Callable[[str], None]
+
+    def device(self, key: str, *, name: str = "", **fields: Any) -> Device:
+        """Describe a device of this plugin; ``fields`` are those of `Device`."""
+        return Device(id=f"{self.name}.{key}", plugin=self.name, name=name or key, **fields)
+
+
+class Plugin(Generic[ConfigT]):
+    """What every plugin is: one instance for each entry under ``plugins:``.
+
+    ``schema`` is checked by voluptuous, then structured into ``config_class`` (a frozen attrs class). ``requires``
+    names the plugins (by class name in the catalogue or by instance key) that must run first.
+    """
+
+    schema: ClassVar[Mapping[Any, Any]] = {}
+    config_class: ClassVar[type[Any]] = dict
+    requires: ClassVar[tuple[str, ...]] = ()
+    start_timeout_s: ClassVar[float] = 10.0
+    stop_timeout_s: ClassVar[float] = 1.0
+
+    def __init__(self, config: ConfigT, ctx: Context) -> None:
+        self.config = config
+        self.ctx = ctx
+
+
+def logger(name: str) -> FilteringBoundLogger:
+    """Return a logger that says which plugin speaks."""
+    bound: FilteringBoundLogger = structlog.get_logger().bind(plugin=name)
+    return bound

@@ -1,0 +1,145 @@
+"""What the kernel consumes and a plugin can be: drivers, and the services of which there is one each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Protocol
+
+import attrs
+
+from core.model import Command, Inventory, Point, Priorities, Reading, WriteResult
+from core.readings import PointGroup, ReadingBatch
+
+
+@attrs.frozen
+class ScanRequest:
+    """What to look for; all empty: everything.
+
+    ``instances`` are device numbers or ranges (``2001``, ``"3000-3999"``), ``targets`` addresses to ask directly.
+    """
+
+    instances: tuple[int | str, ...] = ()
+    targets: tuple[str, ...] = ()
+
+
+class ScanReport(Protocol):
+    """Where a driver tells what a scan finds, as it finds it."""
+
+    def progress(self, phase: str, done: int, total: int | None = None) -> None:
+        """Tell how far the scan is."""
+        ...
+
+    def found(self, inventory: Inventory) -> None:
+        """Hand over a device with all its points: they are listed and polled from now on."""
+        ...
+
+    def warn(self, code: str, detail: str, remedy: str) -> None:
+        """Tell what is wrong or may be so, and what to do about it."""
+        ...
+
+
+class Driver(Protocol):
+    """A protocol's hands: scans, reads and writes, in batches.
+
+    ``scan_interval_s`` is the time between scans in seconds, the first at start; None: only when asked.
+    """
+
+    scan_interval_s: float | None
+
+    async def scan(self, request: ScanRequest, report: ScanReport) -> None:
+        """Find devices and their points; raises what the request makes impossible."""
+        ...
+
+    async def read(self, group: PointGroup) -> Sequence[ReadingBatch]:
+        """Read all points of a group from their device, within bounded time.
+
+        A point that cannot be read is a row with its error. Raises DeviceTimeout when the device is silent.
+        """
+        ...
+
+    async def write(self, command: Command) -> WriteResult:
+        """Write or relinquish, and read back; raises NotWritable, ValueNotSuitable, PriorityNotAllowed,
+        PointNotFound, DeviceRefused or DeviceTimeout."""
+        ...
+
+    async def priorities(self, point: Point) -> Priorities:
+        """Read a commandable point's priority array; raises as `write` does."""
+        ...
+
+
+class Cache(Protocol):
+    """Values by key, each with a time to live in seconds."""
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def set(self, key: str, value: bytes, *, ttl_s: float) -> None: ...
+
+    async def delete(self, key: str) -> None: ...
+
+
+@attrs.frozen
+class Allowance:
+    """A limiter's answer: whether to go on, what is left, and when (seconds) to try again or be full again."""
+
+    allowed: bool
+    remaining: int
+    retry_after_s: float
+    reset_after_s: float
+
+
+class RateLimitStore(Protocol):
+    """Counts what each key has used."""
+
+    async def take(self, key: str, *, rate: float, burst: int, cost: int = 1) -> Allowance:
+        """Take ``cost`` of a budget of ``burst`` that refills at ``rate`` a second."""
+        ...
+
+
+class History(Protocol):
+    """Past readings."""
+
+    async def append(self, batches: Sequence[ReadingBatch]) -> None:
+        """Keep batches."""
+        ...
+
+    def between(self, slot: int, start: float, end: float) -> AsyncIterator[Reading]:
+        """Give a point's readings with start <= time < end (UTC seconds), oldest first."""
+        ...
+
+
+@attrs.frozen
+class Lease:
+    """The right to poll and write under a name.
+
+    ``fence`` grows with each owner; ``valid_until`` is monotonic seconds.
+    """
+
+    name: str
+    fence: int
+    valid_until: float
+
+
+class Leadership(Protocol):
+    """Which of several processes owns which name."""
+
+    async def hold(self, names: Iterable[str]) -> Sequence[Lease]:
+        """Ask for names; answers the leases that this process has now."""
+        ...
+
+    async def release(self, names: Iterable[str]) -> None:
+        """Give names back."""
+        ...
+
+    def changes(self) -> AsyncIterator[Lease]:
+        """Give each lease as it is won, renewed or (with valid_until in the past) lost."""
+        ...
+
+
+@attrs.define
+class Services:
+    """The one provider of each service: a plugin's, or the kernel's in-memory default."""
+
+    cache: Cache
+    rate_limit_store: RateLimitStore
+    history: History
+    leadership: Leadership
