@@ -107,6 +107,10 @@ class JobContext(Protocol):
         """Tell how far the job is."""
         ...
 
+    def found(self, count: int) -> None:
+        """Tell that so many more things were found."""
+        ...
+
     def warn(self, code: str, detail: str, remedy: str) -> None:
         """Tell what is wrong or may be so, and what to do about it."""
         ...

@@ -1,0 +1,42 @@
+"""Asks the leadership service what this process owns, so that the poller can look it up without waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from core.clock import Clock
+from core.services import Leadership, Lease
+
+
+class Leases:
+    """The leases that this process holds now."""
+
+    def __init__(self, leadership: Leadership, clock: Clock) -> None:
+        self._leadership = leadership
+        self._clock = clock
+        self._held: dict[str, Lease] = {}
+
+    def valid(self, name: str) -> bool:
+        """Tell whether this process may poll and write under a name now."""
+        lease = self._held.get(name)
+        return lease is not None and lease.valid_until > self._clock.monotonic()
+
+    @asynccontextmanager
+    async def holding(self, names: Sequence[str]) -> AsyncIterator[None]:
+        """Hold names while the context is open, following every change."""
+        for lease in await self._leadership.hold(names):
+            self._held[lease.name] = lease
+        follower = asyncio.create_task(self._follow(), name="leases")
+        try:
+            yield
+        finally:
+            follower.cancel()
+            await asyncio.gather(follower, return_exceptions=True)
+            self._held.clear()
+            await self._leadership.release(names)
+
+    async def _follow(self) -> None:
+        async for lease in self._leadership.changes():
+            self._held[lease.name] = lease

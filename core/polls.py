@@ -1,0 +1,210 @@
+"""Plans what is polled, runs it, and tells the registry what came and who was silent."""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from core.clock import Clock
+from core.errors import DeviceTimeout, PlantroomError, PluginError
+from core.events import EventBus, ReadingsChanged
+from core.leases import Leases
+from core.model import Device, DeviceStatus, Source
+from core.plugin import Polled, Poller as PluginPoller
+from core.poller import Poller, Repeated
+from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
+from core.registry import DeviceEntry, PointEntry, Registry
+from core.services import Driver
+
+DEFAULT_INTERVAL_S = 10.0
+LONGEST_READ_S = 60.0
+LONGEST_PROBE_DELAY_S = 20.0
+
+
+class Polls:
+    """Keeps one repeated read for each device and interval of every driver, and runs plugins' own pollers."""
+
+    def __init__(self, registry: Registry, poller: Poller, leases: Leases, clock: Clock, events: EventBus) -> None:
+        self._registry = registry
+        self._poller = poller
+        self._leases = leases
+        self._clock = clock
+        self._events = events
+        self._drivers: dict[str, Driver] = {}
+        self._groups: dict[str, dict[float, tuple[PointGroup, Repeated]]] = {}
+        self._chunks: dict[tuple[str, ...], Chunk] = {}
+        self._bringers: dict[int, Repeated] = {}
+        registry.on_change.append(self._replan)
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """The plugins that have a driver and run."""
+        return tuple(self._drivers)
+
+    def driver(self, plugin: str) -> Driver | None:
+        """Return a running plugin's driver."""
+        return self._drivers.get(plugin)
+
+    def add_driver(self, plugin: str, driver: Driver) -> None:
+        """Poll all of a plugin's points by its driver, from now on."""
+        self._drivers[plugin] = driver
+        self._replan([entry.device for entry in self._registry.devices(plugin)])
+
+    def remove_plugin(self, plugin: str) -> None:
+        """Stop all polls of a plugin."""
+        self._drivers.pop(plugin, None)
+        self._replan([entry.device for entry in self._registry.devices(plugin)])
+        for item in self._poller.all:
+            if item.owner == plugin:
+                self._poller.remove(item)
+
+    def add_poller(self, plugin: str, poller: PluginPoller) -> None:
+        """Run a plugin's own poller, from now on."""
+
+        async def work() -> None:
+            if self._leases.valid(plugin):
+                async with asyncio.timeout(max(LONGEST_READ_S, poller.interval)):
+                    self.take(plugin, await poller.poll(), item=item)
+
+        item = Repeated(f"{plugin}.{poller.name}", plugin, poller.interval, work)
+        self._poller.add(item, at_once=True)
+
+    def seen(self, device_id: str) -> None:
+        """Poll a device at once that was offline and has given a sign of life."""
+        if self._registry.has_device(device_id):
+            entry = self._registry.device(device_id)
+            if entry.status is not DeviceStatus.ONLINE:
+                self._poll_now(entry)
+
+    def bringer(self, slot: int) -> Repeated | None:
+        """Return the plugin poller that brings a slot's readings."""
+        return self._bringers.get(slot)
+
+    def now(self, item: Repeated) -> asyncio.Task[None] | None:
+        """Run a poller now, or join the run under way."""
+        self._poller.soon(item)
+        return item.running
+
+    # what comes in
+
+    def apply(self, batch: ReadingBatch) -> None:
+        """Take a batch into the current readings and tell who listens."""
+        rows = self._registry.current.apply(batch)
+        if rows and self._events.wanted(ReadingsChanged):
+            self._events.publish(ReadingsChanged(batch, rows))
+
+    def take(self, plugin: str, polled: Polled, *, item: Repeated | None = None) -> None:
+        """Take what a plugin's poller or push brought; raises PluginError for points that it does not own."""
+        if polled is None:
+            return
+        if isinstance(polled, ReadingBatch):
+            entries = [self._registry.by_slot(slot) for slot in polled.chunk.slots]
+            batch = polled
+        else:
+            entries = [self._registry.point(point.id) for point in polled]
+            rows = [Row(value) for value in polled.values()]
+            chunk = self._chunk(tuple(point.id for point in polled), [entry.slot for entry in entries if entry])
+            batch = batch_of(chunk, rows, time=self._clock.utc(), source=Source.POLL)
+        for entry in entries:
+            if entry is None or entry.device.device.plugin != plugin:
+                raise PluginError(f"{plugin} brought a reading for a point that is not its own")
+            if item is not None:
+                entry.polled_every = item.interval
+                self._bringers[entry.slot] = item
+        self.apply(batch)
+        for device in {id(entry.device): entry.device for entry in entries if entry}.values():
+            self._registry.answered(device)
+
+    def _chunk(self, key: tuple[str, ...], slots: Sequence[int]) -> Chunk:
+        chunk = self._chunks.get(key)
+        if chunk is None:
+            if len(self._chunks) > 10_000:  # a plugin whose answers never repeat: begin anew
+                self._chunks.clear()
+            chunk = self._chunks[key] = Chunk(array("I", slots))
+        return chunk
+
+    # what goes out
+
+    def _replan(self, devices: Sequence[Device]) -> None:
+        for device in devices:
+            wanted: dict[float, list[PointEntry]] = {}
+            if device.plugin in self._drivers and self._registry.has_device(device.id):
+                entry = self._registry.device(device.id)
+                for point in sorted(entry.points.values(), key=lambda item: item.slot):
+                    if point.polled:
+                        point.polled_every = DEFAULT_INTERVAL_S
+                        wanted.setdefault(point.interval or DEFAULT_INTERVAL_S, []).append(point)
+            self._plan_device(device, wanted)
+
+    def _plan_device(self, device: Device, wanted: dict[float, list[PointEntry]]) -> None:
+        """Keep the groups that are as before, so that what a driver has learned of them stays."""
+        groups = self._groups.setdefault(device.id, {})
+        for interval in [known for known in groups if known not in wanted]:
+            self._poller.remove(groups.pop(interval)[1])
+        for interval, points in wanted.items():
+            group = group_of(points, interval=interval)
+            known = groups.get(interval)
+            if known is not None:
+                if known[0].points == group.points and known[0].slots == group.slots and known[0].device == device:
+                    continue
+                self._poller.remove(known[1])
+            item = Repeated(
+                f"{device.id}@{interval:g}s",
+                device.plugin,
+                interval,
+                self._work(points[0].device, group),
+                longest_delay=LONGEST_PROBE_DELAY_S,
+            )
+            groups[interval] = group, self._poller.add(item, at_once=True)
+        if not groups:
+            del self._groups[device.id]
+
+    def _work(self, entry: DeviceEntry, group: PointGroup) -> Callable[[], Awaitable[None]]:
+        async def work() -> None:
+            driver = self._drivers.get(entry.device.plugin)
+            if driver is not None and self._leases.valid(entry.device.plugin):
+                await self.read(driver, entry, group)
+
+        return work
+
+    async def read(self, driver: Driver, entry: DeviceEntry, group: PointGroup) -> Sequence[ReadingBatch]:
+        """Read a group once, apply what comes and note whether the device answered; raises what the driver raises."""
+        was = entry.status
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(LONGEST_READ_S):
+                batches = await driver.read(group)
+        except (DeviceTimeout, TimeoutError) as error:
+            self._note_silence(entry, error)
+            raise
+        except PlantroomError as error:
+            entry.last_error = str(error)
+            raise
+        elapsed = self._clock.monotonic() - started
+        self._registry.answered(entry, latency_s=elapsed / max(1, len(batches)))
+        for batch in batches:
+            self.apply(batch)
+        if was is DeviceStatus.OFFLINE:
+            structlog.get_logger().info("device_online", plugin=entry.device.plugin, device=entry.id)
+            self._poll_now(entry, but=group)
+        return batches
+
+    def _note_silence(self, entry: DeviceEntry, error: Exception) -> None:
+        if entry.status is not DeviceStatus.OFFLINE:
+            log = structlog.get_logger()
+            log.warning("device_offline", plugin=entry.device.plugin, device=entry.id, error=str(error))
+        self._registry.silent(entry, str(error) or "The device did not answer in time.")
+
+    def _poll_now(self, entry: DeviceEntry, *, but: PointGroup | None = None) -> None:
+        for group, item in self._groups.get(entry.id, {}).values():
+            if group is not but:
+                self._poller.soon(item)
+
+
+def group_of(points: Sequence[PointEntry], *, interval: float = 0.0) -> PointGroup:
+    """Group points of one device for one read."""
+    slots = array("I", [point.slot for point in points])
+    return PointGroup(points[0].device.device, tuple(point.point for point in points), slots, interval)

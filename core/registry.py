@@ -1,0 +1,282 @@
+"""The register of devices and points: who is there, what people changed about them, and how each one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import attrs
+
+from core.clock import Clock
+from core.current import CurrentReadings
+from core.errors import Conflict, DeviceNotFound, PluginError, PointNotFound
+from core.events import DevicesChanged, DeviceStatusChanged, EventBus
+from core.model import Device, DeviceStatus, Inventory, Point, Reading, Reason
+
+STALE_AFTER_INTERVALS = 2.5
+
+
+@attrs.frozen
+class Overrides:
+    """What a person has set by PATCH; None leaves it to the plugin."""
+
+    name: str | None = None
+    tags: tuple[str, ...] = ()
+    enabled: bool | None = None
+    interval: float | None = None
+
+
+@attrs.define(eq=False)
+class DeviceEntry:
+    """A device with its present state; times are UTC seconds, ``latency_ms`` that of the last answer."""
+
+    device: Device
+    overrides: Overrides = Overrides()
+    status: DeviceStatus = DeviceStatus.UNKNOWN
+    status_since: float = 0.0
+    last_seen: float | None = None
+    latency_ms: float | None = None
+    last_error: str | None = None
+    vanished: bool = False
+    points: dict[str, PointEntry] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def id(self) -> str:
+        return self.device.id
+
+    @property
+    def name(self) -> str:
+        return self.overrides.name or self.device.name
+
+    @property
+    def enabled(self) -> bool:
+        return self.overrides.enabled is not False
+
+
+@attrs.define(eq=False)
+class PointEntry:
+    """A point with its slot.
+
+    ``version`` grows with each change of its description; ``polled_every`` is the interval in seconds of the poller
+    that brings its readings.
+    """
+
+    slot: int
+    point: Point
+    device: DeviceEntry = attrs.field(repr=False)
+    overrides: Overrides = Overrides()
+    vanished: bool = False
+    version: int = 0
+    polled_every: float | None = None
+
+    @property
+    def id(self) -> str:
+        return self.point.id
+
+    @property
+    def name(self) -> str:
+        return self.overrides.name or self.point.name
+
+    @property
+    def enabled(self) -> bool:
+        chosen = self.overrides.enabled
+        return self.device.enabled and (self.point.enabled if chosen is None else chosen)
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between polls: the point's own setting, its device's, what the plugin says, or what is done."""
+        chosen = self.overrides.interval or self.device.overrides.interval or self.point.interval
+        return chosen or self.polled_every
+
+    @property
+    def polled(self) -> bool:
+        return self.enabled and not self.vanished
+
+
+class Registry:
+    """All devices and points of the installation, in memory; `core.persistence` keeps them over restarts."""
+
+    def __init__(self, clock: Clock, events: EventBus) -> None:
+        self.current = CurrentReadings()
+        self.next_slot = 1
+        self.version = 0
+        self._clock = clock
+        self._events = events
+        self._devices: dict[str, DeviceEntry] = {}
+        self._points: dict[str, PointEntry] = {}
+        self._by_slot: dict[int, PointEntry] = {}
+        self._device_ids: tuple[str, ...] | None = None
+        self._point_ids: tuple[str, ...] | None = None
+        self.unsaved: set[str] = set()
+        self.on_change: list[Callable[[Sequence[Device]], None]] = []
+
+    # looking things up
+
+    def device(self, device_id: str) -> DeviceEntry:
+        """Return a device; raises DeviceNotFound."""
+        try:
+            return self._devices[device_id]
+        except KeyError:
+            raise DeviceNotFound(f"No device has the id {device_id!r}; GET /api/v1/devices lists them.") from None
+
+    def point(self, point_id: str) -> PointEntry:
+        """Return a point; raises PointNotFound."""
+        try:
+            return self._points[point_id]
+        except KeyError:
+            raise PointNotFound(f"No point has the id {point_id!r}; GET /api/v1/points lists them.") from None
+
+    def by_slot(self, slot: int) -> PointEntry | None:
+        return self._by_slot.get(slot)
+
+    def devices(self, plugin: str | None = None) -> Iterator[DeviceEntry]:
+        """All devices, or one plugin's."""
+        return (entry for entry in self._devices.values() if plugin in (None, entry.device.plugin))
+
+    def has_device(self, device_id: str) -> bool:
+        return device_id in self._devices
+
+    def device_ids(self) -> tuple[str, ...]:
+        """All device ids, sorted."""
+        if self._device_ids is None:
+            self._device_ids = tuple(sorted(self._devices))
+        return self._device_ids
+
+    def point_ids(self) -> tuple[str, ...]:
+        """All point ids, sorted."""
+        if self._point_ids is None:
+            self._point_ids = tuple(sorted(self._points))
+        return self._point_ids
+
+    def reading(self, entry: PointEntry) -> Reading | None:
+        """Return a point's reading with the quality that its age and device give it now."""
+        return self.current.reading(entry.slot, entry.point, overlay=self._overlay(entry))
+
+    def _overlay(self, entry: PointEntry) -> Reason:
+        if entry.device.status is DeviceStatus.OFFLINE:
+            return Reason.OFFLINE
+        age = self._clock.utc() - self.current.time(entry.slot)
+        interval = entry.interval
+        if interval is not None and age > STALE_AFTER_INTERVALS * interval:
+            return Reason.STALE
+        return Reason.NONE
+
+    # what plugins tell
+
+    def put(self, inventories: Sequence[Inventory]) -> None:
+        """Add or refresh devices with all their points; points no longer listed have vanished.
+
+        Ids, slots and what people changed stay. Raises PluginError where a point is not its device's.
+        """
+        for inventory in inventories:
+            for point in inventory.points:
+                if not point.id.startswith(f"{inventory.device.id}.") or point.device_id != inventory.device.id:
+                    raise PluginError(f"point {point.id!r} does not belong to device {inventory.device.id!r}")
+        for inventory in inventories:
+            self._put(inventory)
+        self.announce([inventory.device for inventory in inventories])
+
+    def _put(self, inventory: Inventory) -> None:
+        entry = self._devices.get(inventory.device.id)
+        if entry is None:
+            entry = DeviceEntry(inventory.device, status_since=self._clock.utc())
+            self.add_device(entry)
+        entry.device, entry.vanished = inventory.device, False
+        listed = {point.id for point in inventory.points}
+        for point in inventory.points:
+            self._put_point(entry, point)
+        for known in entry.points.values():
+            if known.id not in listed and not known.vanished:
+                known.vanished = True
+                known.version += 1
+
+    def _put_point(self, device: DeviceEntry, point: Point) -> None:
+        known = device.points.get(point.id)
+        if known is None:
+            self.add_point(PointEntry(self.next_slot, point, device))
+        elif known.point != point or known.vanished:
+            known.point, known.vanished = point, False
+            known.version += 1
+
+    def add_device(self, entry: DeviceEntry) -> None:
+        """Enter a device as it is: a new one, or one from storage."""
+        self._devices[entry.id] = entry
+        self._device_ids = None
+
+    def add_point(self, entry: PointEntry) -> None:
+        """Enter a point as it is, under its slot."""
+        self._points[entry.id] = self._by_slot[entry.slot] = entry
+        entry.device.points[entry.id] = entry
+        self.next_slot = max(self.next_slot, entry.slot + 1)
+        self.current.reserve(entry.slot)
+        self._point_ids = None
+
+    def announce(self, devices: Sequence[Device]) -> None:
+        """Tell the house that devices or their points changed, and have them saved."""
+        self.version += 1
+        self.unsaved.update(device.id for device in devices)
+        for listener in self.on_change:
+            listener(devices)
+        self._events.publish(DevicesChanged(tuple(devices)))
+
+    # what people change
+
+    def override_device(self, device_id: str, change: Callable[[Overrides], Overrides]) -> DeviceEntry:
+        """Change what a person may set of a device; raises DeviceNotFound."""
+        entry = self.device(device_id)
+        entry.overrides = change(entry.overrides)
+        for point in entry.points.values():
+            point.version += 1
+        self.announce([entry.device])
+        return entry
+
+    def override_point(self, point_id: str, change: Callable[[Overrides], Overrides]) -> PointEntry:
+        """Change what a person may set of a point; raises PointNotFound."""
+        entry = self.point(point_id)
+        entry.overrides = change(entry.overrides)
+        entry.version += 1
+        self.announce([entry.device.device])
+        return entry
+
+    def delete_device(self, device_id: str) -> None:
+        """Forget a vanished device and its points; raises DeviceNotFound, and Conflict for one that is there."""
+        entry = self.device(device_id)
+        if not entry.vanished:
+            raise Conflict(f"{device_id} has not vanished; only a device that the last full scan missed can go.")
+        del self._devices[device_id]
+        for point in entry.points.values():
+            del self._points[point.id], self._by_slot[point.slot]
+            self.current.forget(point.slot)
+        self._device_ids = self._point_ids = None
+        self.announce([entry.device])
+
+    def mark_vanished(self, device_ids: Sequence[str]) -> None:
+        """Note that a full scan did not find these devices any more, and that they are offline."""
+        gone = [self._devices[device_id] for device_id in device_ids]
+        for entry in gone:
+            entry.vanished = True
+            for point in entry.points.values():
+                point.version += 1
+        if gone:
+            self.announce([entry.device for entry in gone])
+
+    # how devices do
+
+    def answered(self, entry: DeviceEntry, *, latency_s: float | None = None) -> None:
+        """Note that a device answered, now."""
+        entry.last_seen = self._clock.utc()
+        entry.last_error = None
+        entry.vanished = False
+        if latency_s is not None:
+            entry.latency_ms = round(latency_s * 1000, 2)
+        self._set_status(entry, DeviceStatus.ONLINE)
+
+    def silent(self, entry: DeviceEntry, error: str) -> None:
+        """Note that a device did not answer."""
+        entry.last_error = error
+        self._set_status(entry, DeviceStatus.OFFLINE)
+
+    def _set_status(self, entry: DeviceEntry, status: DeviceStatus) -> None:
+        if entry.status is status:
+            return
+        entry.status, entry.status_since = status, self._clock.utc()
+        self._events.publish(DeviceStatusChanged(entry.id, status, entry.status_since, entry.last_error))

@@ -1,0 +1,120 @@
+"""Runs drivers' scans as jobs: on demand, at start, and on their schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from core.clock import Clock
+from core.errors import Invalid, PlantroomError, PluginNotRunning
+from core.jobs import Job, Jobs
+from core.model import DeviceStatus, Inventory
+from core.plugin import JobContext, JobKind
+from core.poller import Poller, Repeated
+from core.polls import Polls
+from core.registry import Registry
+from core.services import Driver, ScanRequest
+
+KIND = "scan"
+RETRY_WHEN_EMPTY_S = 15.0
+
+
+class _Report:
+    """Hands what a driver finds to the registry, and how far it is to the job (`core.services.ScanReport`)."""
+
+    def __init__(self, context: JobContext, registry: Registry) -> None:
+        self._context = context
+        self._registry = registry
+        self.devices: set[str] = set()
+        self.points = 0
+        self.progress = context.progress
+        self.warn = context.warn
+
+    def found(self, inventory: Inventory) -> None:
+        self._registry.put([inventory])
+        self._registry.answered(self._registry.device(inventory.device.id))
+        self.devices.add(inventory.device.id)
+        self.points += len(inventory.points)
+        self._context.found(1)
+
+
+class Scans:
+    """Starts scans and keeps their schedule."""
+
+    def __init__(self, registry: Registry, polls: Polls, poller: Poller, jobs: Jobs, clock: Clock) -> None:
+        self._registry = registry
+        self._polls = polls
+        self._poller = poller
+        self._jobs = jobs
+        self._clock = clock
+        self._last: dict[str, float] = {}
+
+    @property
+    def kind(self) -> JobKind:
+        """The job kind that scans."""
+        return JobKind(KIND, self._run, "Find devices and their points")
+
+    def start(
+        self, plugin: str | None = None, *, instances: Sequence[int | str] = (), targets: Sequence[str] = ()
+    ) -> Job:
+        """Queue a scan of one plugin, or of all that have a driver; the same scan is not queued twice.
+
+        Raises Invalid for a plugin without a driver and PluginNotRunning where none can scan.
+        """
+        plugins = [plugin] if plugin else list(self._polls.drivers)
+        if plugin and plugin not in self._polls.drivers:
+            known = ", ".join(self._polls.drivers) or "none runs"
+            raise Invalid(f"{plugin!r} has no running driver to scan with; those that have: {known}.")
+        if not plugins:
+            raise PluginNotRunning("No plugin with a driver runs; enable one, e.g. bacnet.")
+        params = {"plugins": plugins, "instances": list(instances), "targets": list(targets)}
+        return self._jobs.submit(KIND, params, key=repr(params))
+
+    def schedule(self, plugin: str, driver: Driver) -> None:
+        """Scan at start and then at the driver's interval; sooner again while nothing was found."""
+        interval = driver.scan_interval_s
+        if interval is None:
+            return
+
+        async def work() -> None:
+            recent = self._clock.monotonic() - self._last.get(plugin, float("-inf")) < interval
+            if not recent or not any(self._registry.devices(plugin)):
+                self.start(plugin)
+
+        item = Repeated(f"{plugin}.scan", plugin, min(interval, RETRY_WHEN_EMPTY_S), work)
+        self._poller.add(item, at_once=True)
+
+    async def _run(self, context: JobContext, params: Mapping[str, Any]) -> dict[str, Any]:
+        request = ScanRequest(tuple(params["instances"]), tuple(params["targets"]))
+        report = _Report(context, self._registry)
+        failures: list[PlantroomError] = []
+        for plugin in params["plugins"]:
+            driver = self._polls.driver(plugin)
+            if driver is None:
+                raise PluginNotRunning(f"{plugin} does not run.")
+            self._last[plugin] = self._clock.monotonic()
+            try:
+                await driver.scan(request, report)
+            except PlantroomError as error:
+                if len(params["plugins"]) == 1:
+                    raise
+                failures.append(error)
+                context.warn(error.code, f"{plugin}: {error}", error.remedy)
+            else:
+                if report.devices and request == ScanRequest():
+                    self._note_vanished(plugin, report.devices)
+        if failures and len(failures) == len(params["plugins"]):
+            raise failures[0]
+        structlog.get_logger().info("scan_done", devices=len(report.devices), points=report.points)
+        return {"devices": len(report.devices), "points": report.points}
+
+    def _note_vanished(self, plugin: str, found: set[str]) -> None:
+        """Mark the devices that neither this full scan nor their last poll reached."""
+        gone = [
+            entry.id
+            for entry in self._registry.devices(plugin)
+            if entry.id not in found and entry.status is DeviceStatus.OFFLINE and not entry.vanished
+        ]
+        self._registry.mark_vanished(gone)
