@@ -87,7 +87,7 @@ class CurrentReadings:
             if batch.time < confirmed:
                 complete = False
                 continue
-            self._times[slot] = confirmed
+            self._times[slot], self._state_of[slot] = confirmed, None
             if other is not None and other is not state:
                 other.last = None
             if self._take_row(batch, row, slot):
@@ -113,7 +113,7 @@ class CurrentReadings:
         if reason in _KEEPING:
             self._times[slot] = self._times[slot] or batch.time
         else:
-            changed |= flags != self._flags[slot] or self._take_value(batch, row, slot)
+            changed |= self._take_value(batch, row, slot) or flags != self._flags[slot]
             self._flags[slot] = flags
         self._reasons[slot] = reason
         self._sources[slot] = batch.source

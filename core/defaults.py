@@ -81,7 +81,7 @@ class MemoryHistory:
         self._batches.extend(batches)
 
     async def between(self, slot: int, start: float, end: float) -> AsyncIterator[Reading]:
-        for batch in tuple(self._batches):
+        for batch in sorted(self._batches, key=lambda item: item.time):
             if start <= batch.time < end and slot in batch.chunk.slots:
                 yield _reading(batch, batch.chunk.slots.index(slot))
 

@@ -140,6 +140,17 @@ class MemoryJobs:
             raise PluginError(f"job kind {kind.name!r} of {owner} is taken by {self._kinds[kind.name][0]}")
         self._kinds[kind.name] = (owner, kind)
 
+    def unregister(self, owner: str) -> None:
+        """Forget an owner's kinds, and cancel its jobs."""
+        gone = {name for name, (registered_by, _kind) in self._kinds.items() if registered_by == owner}
+        for job in self._jobs.values():
+            if job.kind in gone and job.id in self._running:
+                self._running[job.id].cancel()
+            elif job.kind in gone and not job.state.ended:
+                job.state = JobState.CANCELLED
+        for name in gone:
+            del self._kinds[name]
+
     def submit(self, kind: str, params: Mapping[str, Any] | None = None, *, priority: int = 5, key: str = "") -> Job:
         """Queue a job; one with the same kind and ``key`` that has not ended is answered instead."""
         if kind not in self._kinds:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import structlog
+
 from core.clock import Clock
 from core.services import Leadership, Lease
 
@@ -17,6 +19,10 @@ class Leases:
         self._leadership = leadership
         self._clock = clock
         self._held: dict[str, Lease] = {}
+
+    def use(self, leadership: Leadership) -> None:
+        """Ask another service, before names are held."""
+        self._leadership = leadership
 
     def valid(self, name: str) -> bool:
         """Tell whether this process may poll and write under a name now."""
@@ -38,5 +44,8 @@ class Leases:
             await self._leadership.release(names)
 
     async def _follow(self) -> None:
-        async for lease in self._leadership.changes():
-            self._held[lease.name] = lease
+        try:
+            async for lease in self._leadership.changes():
+                self._held[lease.name] = lease
+        except Exception as error:  # a plugin's code: what is held stays until it runs out
+            structlog.get_logger().exception("leadership_failed", error=str(error))

@@ -102,9 +102,12 @@ class Persistence:
             changed = list(known.values())
         if not (gone or changed or rows):
             return
+        outdated = [(device_id, registry.next_slot) for (device_id,) in gone]
+        outdated += [(entry.id, min((point.slot for point in entry.points.values()), default=0)) for entry in changed]
         try:
             await self._storage.write(
-                ("DELETE FROM readings WHERE slot IN (SELECT slot FROM points WHERE device_id = ?)", gone),
+                (f"DELETE FROM readings WHERE slot IN (SELECT slot {_OUTDATED})", outdated),
+                (f"DELETE {_OUTDATED}", outdated),
                 ("DELETE FROM devices WHERE id = ?", gone),
                 (_UPSERT_DEVICE, [_device_row(entry) for entry in changed]),
                 (_UPSERT_POINT, [_point_row(point) for entry in changed for point in entry.points.values()]),
@@ -117,6 +120,8 @@ class Persistence:
             raise
 
 
+_OUTDATED = "FROM points WHERE device_id = ? AND slot < ?"
+"""Points of a device that was deleted, and perhaps found again since: those have new, higher slots."""
 _UPSERT_DEVICE = """INSERT INTO devices VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
     device = excluded.device, overrides = excluded.overrides, last_seen = excluded.last_seen, vanished = excluded.vanished"""
 _UPSERT_POINT = """INSERT INTO points VALUES (?, ?, ?, ?, ?) ON CONFLICT (slot) DO UPDATE SET

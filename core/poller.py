@@ -136,7 +136,7 @@ class Poller:
             item.failures += 1
             item.last_error = str(error) or type(error).__name__
             if item.failures == 1 and not isinstance(error, DeviceTimeout):  # a silent device is told of by its status
-                expected = isinstance(error, PlantroomError)
+                expected = isinstance(error, PlantroomError | OSError | TimeoutError)  # its sentence says enough
                 log.warning("poll_failed", error=item.last_error, exc_info=None if expected else error)
             self._back_off(item)
         else:

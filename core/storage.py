@@ -57,9 +57,8 @@ class Storage:
                 for sql, rows in statements:
                     await self._writer.executemany(sql, rows)
                 await self._writer.execute("COMMIT")
-            except BaseException as error:
-                if self._writer.in_transaction:
-                    await self._writer.execute("ROLLBACK")
+            except BaseException as error:  # also when cancelled: a statement may still wait for the writer's thread
+                await self._writer.rollback()
                 if isinstance(error, sqlite3.Error):
                     raise StorageError(f"A change could not be written: {error}.") from error
                 raise
@@ -71,15 +70,14 @@ class Storage:
             if migration.version in done:
                 continue
             script = (
-                f"BEGIN IMMEDIATE;\n{migration.sql};\n"
+                f"BEGIN IMMEDIATE;\n{migration.sql}\n;\n"
                 f"INSERT INTO migrations (owner, version) VALUES ('{owner}', {int(migration.version)});\nCOMMIT;"
             )
             async with self._writing:
                 try:
                     await self._writer.executescript(script)
                 except sqlite3.Error as error:
-                    if self._writer.in_transaction:
-                        await self._writer.execute("ROLLBACK")
+                    await self._writer.rollback()
                     raise StorageError(f"Migration {migration.version} of {owner} failed: {error}.") from error
 
 

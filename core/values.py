@@ -20,7 +20,7 @@ def suitable(point: Point, value: Value) -> Value:
 def _number(point: Point, value: Value) -> Value:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _unsuitable(point, "a number")
-    if isinstance(value, float) and not math.isfinite(value):
+    if not _finite(value):
         raise _unsuitable(point, "a finite number")
     if point.min is not None and value < point.min:
         raise _unsuitable(point, f"at least {_with_symbol(point, point.min)}")
@@ -42,7 +42,7 @@ def _enum(point: Point, value: Value) -> Value:
     states = point.states or {}
     if isinstance(value, str):
         for key, text in states.items():
-            if value == text:
+            if value == text and key.isdecimal():
                 return int(key)
     elif isinstance(value, int | float) and not isinstance(value, bool) and value == int_or_none(value):
         number = int(value)
@@ -59,7 +59,14 @@ def _text(point: Point, value: Value) -> Value:
 
 def int_or_none(value: float) -> int | None:
     """Return a whole number as an int, anything else as None."""
-    return int(value) if math.isfinite(value) and value == int(value) else None
+    return int(value) if _finite(value) and value == int(value) else None
+
+
+def _finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond what a float can hold
+        return False
 
 
 def _choices(point: Point, keys: list[str]) -> str:

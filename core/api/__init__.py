@@ -1,0 +1,65 @@
+"""The kernel's own REST routes: one module for each resource, each given exactly what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from core.api.devices import Devices
+from core.api.errors import ErrorReference
+from core.api.health import healthz, readyz
+from core.api.idempotency import Idempotency
+from core.api.jobs import JobRoutes
+from core.api.metrics import Metrics, ServerFigures
+from core.api.plugins import Plugins
+from core.api.points import Points
+from core.api.readings import Readings
+from core.api.system import System, SystemFacts
+from core.api.writes import Writes
+from core.clock import Clock
+from core.cursors import Cursors
+from core.exchange import Exchange
+from core.jobs import Jobs
+from core.manager import PluginManager
+from core.registry import Registry
+from core.routes import Metric, Route
+from core.scans import Scans
+
+
+@attrs.frozen
+class Parts:
+    """What the routes are made of; all of it outlives the application, so that a new one goes on where it was.
+
+    ``metrics`` gives the figures of what runs with their owners; ``secret`` signs cursors.
+    """
+
+    clock: Clock
+    registry: Registry
+    exchange: Exchange
+    jobs: Jobs
+    scans: Scans
+    manager: PluginManager
+    figures: ServerFigures
+    idempotency: Idempotency
+    metrics: Callable[[], Iterable[tuple[str, Metric]]]
+    facts: SystemFacts
+    secret: bytes
+
+
+def kernel_routes(parts: Parts) -> list[Route]:
+    """Make every route of the kernel."""
+    cursors = Cursors(parts.secret)
+    return [
+        healthz(),
+        readyz(parts.manager),
+        *Metrics(parts.figures, parts.metrics).routes,
+        *System(parts.facts, parts.manager).routes,
+        *ErrorReference(cursors).routes,
+        *Plugins(parts.manager, parts.registry, cursors).routes,
+        *Devices(parts.registry, cursors).routes,
+        *Points(parts.registry, cursors, parts.clock).routes,
+        *Readings(parts.registry, parts.exchange, parts.clock).routes,
+        *Writes(parts.registry, parts.exchange, parts.idempotency, parts.clock).routes,
+        *JobRoutes(parts.jobs, parts.scans, cursors, parts.idempotency).routes,
+    ]

@@ -1,0 +1,119 @@
+"""Lists points with their readings, shows one, and takes what people change about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import attrs
+from aiohttp import web
+
+from core.api.lists import ListQuery, found, page, spliced_envelope
+from core.api.overrides import Patch, changing
+from core.api.render import PointRenderer, age_header
+from core.clock import Clock
+from core.cursors import Cursors
+from core.errors import InvalidCursor, PointNotFound
+from core.model import Kind
+from core.registry import PointEntry, Registry
+from core.routes import Role, Route
+from core.serialize import field
+from core.web import Answer
+
+NAME = "points"
+
+
+@attrs.frozen(kw_only=True)
+class PointsQuery(ListQuery):
+    """Which points to list; a filter given several times takes any of its values."""
+
+    sort: Literal["id", "-id", "name", "-name"] = field(default="id")
+    device_id: tuple[str, ...] = field(default=())
+    plugin: tuple[str, ...] = field(default=())
+    kind: tuple[Kind, ...] = field(default=())
+    unit: tuple[str, ...] = field(default=(), example="degrees-celsius")
+    writable: bool | None = field(default=None)
+    quality: tuple[Literal["good", "uncertain", "bad"], ...] = field(default=())
+    tag: tuple[str, ...] = field(default=())
+
+
+class Points:
+    """The resource /api/v1/points."""
+
+    def __init__(self, registry: Registry, cursors: Cursors, clock: Clock) -> None:
+        self._registry = registry
+        self._cursors = cursors
+        self._clock = clock
+        self._renderer = PointRenderer(registry)
+        self._by_name: tuple[int, list[tuple[str | float, ...]]] = (-1, [])
+
+    @property
+    def routes(self) -> list[Route]:
+        """The routes of this resource."""
+        at, one = "/api/v1/points", "/api/v1/points/{point_id}"
+        return [
+            Route("GET", at, self.list, "List points", query=PointsQuery, errors=(InvalidCursor,)),
+            Route("GET", one, self.get, "Show a point", errors=(PointNotFound,)),
+            Route(
+                "PATCH", one, self.patch, "Change a point's name, tags, interval, or whether it is polled",
+                body=Patch, role=Role.ADMIN, errors=(PointNotFound,),
+            ),
+        ]  # fmt: skip
+
+    async def list(self, _request: web.Request, *, query: PointsQuery) -> Answer:
+        """Answer a page of points."""
+        registry = self._registry
+
+        def pick(key: str) -> PointEntry | None:
+            entry = registry.point(key)
+            return entry if self._matches(entry, query) else None
+
+        if query.sort.endswith("name"):
+            named = page(self._cursors, NAME, query, keys=self._names(), pick=lambda key: pick(str(key[-1])))
+        else:
+            named = page(self._cursors, NAME, query, keys=self._ids(query), pick=pick)
+        return spliced_envelope(named, [self._renderer.render(entry) for entry in named.rows])
+
+    async def get(self, _request: web.Request, *, point_id: str) -> Answer:
+        """Answer a point."""
+        return self._answer(self._registry.point(point_id))
+
+    async def patch(self, _request: web.Request, *, point_id: str, body: Patch) -> Answer:
+        """Change a point."""
+        return self._answer(self._registry.override_point(point_id, changing(body)))
+
+    def _answer(self, entry: PointEntry) -> Answer:
+        rendered, tag = self._renderer.render(entry)
+        return Answer(rendered, tag=tag, headers=age_header(self._registry.reading(entry), self._clock.utc()))
+
+    def _ids(self, query: PointsQuery) -> Sequence[str]:
+        """All ids that can match, in order: those of the devices that are asked for, or all."""
+        if not query.device_id:
+            return self._registry.point_ids()
+        wanted = [self._registry.device(each) for each in set(query.device_id) if self._registry.has_device(each)]
+        return sorted(point_id for device in wanted for point_id in device.points)
+
+    def _names(self) -> Sequence[tuple[str | float, ...]]:
+        """All (name, id), in order."""
+        registry = self._registry
+        if self._by_name[0] != registry.version:
+            names = sorted((registry.point(each).name.casefold(), each) for each in registry.point_ids())
+            self._by_name = registry.version, [*names]
+        return self._by_name[1]
+
+    def _matches(self, entry: PointEntry, query: PointsQuery) -> bool:
+        point = entry.point
+        return (
+            (not query.device_id or point.device_id in query.device_id)
+            and (not query.plugin or entry.device.device.plugin in query.plugin)
+            and (not query.kind or point.kind in query.kind)
+            and (not query.unit or point.unit in query.unit)
+            and (query.writable is None or point.writable is query.writable)
+            and (not query.tag or any(tag in query.tag for tag in entry.overrides.tags))
+            and found(query.q, point.id, entry.name, point.description)
+            and (not query.quality or self._quality(entry) in query.quality)
+        )
+
+    def _quality(self, entry: PointEntry) -> str | None:
+        reading = self._registry.reading(entry)
+        return None if reading is None else reading.quality.name.lower()

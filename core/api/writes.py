@@ -1,0 +1,172 @@
+"""Writes points, one or many, relinquishes them, and shows who holds them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+import attrs
+import structlog
+from aiohttp import web
+
+from core.api.idempotency import Idempotency, key_of, principal_of
+from core.api.readings import batch_answer, failed_item
+from core.api.render import json_value, render_reading
+from core.clock import Clock
+from core.errors import (
+    DeviceError,
+    NotWritable,
+    PlantroomError,
+    PluginNotRunning,
+    PointNotFound,
+    PriorityNotAllowed,
+    ValueNotSuitable,
+)
+from core.exchange import Exchange, Written
+from core.model import Command, rfc3339
+from core.registry import Registry
+from core.routes import Role, Route
+from core.serialize import UNSET, Unset, dumps, field
+from core.web import Answer
+
+ORIGIN = "rest"
+ERRORS = (PointNotFound, NotWritable, ValueNotSuitable, PriorityNotAllowed, PluginNotRunning, DeviceError)
+
+
+def _priority() -> Any:
+    return field(default=None, min=1, max=16, description="1, the strongest, to 16; the driver's default otherwise.")
+
+
+@attrs.frozen
+class WriteBody:
+    """What to write to a point."""
+
+    value: float | int | bool | str | None = field(example=21.5)
+    priority: int | None = _priority()
+
+
+@attrs.frozen
+class RelinquishQuery:
+    """Which slot of the priority array to empty."""
+
+    priority: int | None = _priority()
+
+
+@attrs.frozen
+class WriteItem:
+    """One write of many: a value, or ``relinquish``."""
+
+    point_id: str = field(max_length=500)
+    value: float | int | bool | str | None | Unset = field(default=UNSET)
+    relinquish: bool = field(default=False)
+    priority: int | None = _priority()
+
+    def __attrs_post_init__(self) -> None:
+        if self.relinquish is (self.value is not UNSET):
+            raise ValueError("needs either a value or relinquish: true")
+
+
+@attrs.frozen
+class WritesBody:
+    """Many writes."""
+
+    writes: tuple[WriteItem, ...] = field(min_items=1, max_items=1000)
+
+
+class Writes:
+    """The resources /api/v1/points/{point_id}/value, for writing, its priorities, and /api/v1/writes."""
+
+    def __init__(self, registry: Registry, exchange: Exchange, idempotency: Idempotency, clock: Clock) -> None:
+        self._registry = registry
+        self._exchange = exchange
+        self._idempotency = idempotency
+        self._clock = clock
+
+    @property
+    def routes(self) -> list[Route]:
+        """The routes of these resources."""
+        point, operator = "/api/v1/points/{point_id}", Role.OPERATOR
+        one, many, held = f"{point}/value", "/api/v1/writes", f"{point}/priorities"
+        return [
+            Route("PUT", one, self.put, "Write a point", body=WriteBody, role=operator, errors=ERRORS),
+            Route(
+                "DELETE",
+                one,
+                self.relinquish,
+                "Relinquish a point",
+                query=RelinquishQuery,
+                role=operator,
+                errors=ERRORS,
+            ),
+            Route("POST", many, self.post, "Write many points", body=WritesBody, role=operator),
+            Route("GET", held, self.priorities, "Show a point's priority array", errors=ERRORS),
+        ]
+
+    async def put(self, request: web.Request, *, point_id: str, body: WriteBody) -> Answer:
+        """Write one point and read it back."""
+        item = WriteItem(point_id, body.value, priority=body.priority)
+        return await self._idempotency.once(request, body, lambda: self._one(request, item))
+
+    async def relinquish(self, request: web.Request, *, point_id: str, query: RelinquishQuery) -> Answer:
+        """Empty a slot of one point's priority array and read it back."""
+        item = WriteItem(point_id, relinquish=True, priority=query.priority)
+        return await self._idempotency.once(request, None, lambda: self._one(request, item))
+
+    async def post(self, request: web.Request, *, body: WritesBody) -> Answer:
+        """Carry many writes out, each with its own success."""
+
+        async def run() -> Answer:
+            ids = [self._command_id(request, index) for index in range(len(body.writes))]
+            work = (self._item(each, request, item) for each, item in zip(ids, body.writes, strict=True))
+            return batch_answer(await asyncio.gather(*work))
+
+        return await self._idempotency.once(request, body, run)
+
+    async def priorities(self, _request: web.Request, *, point_id: str) -> dict[str, Any]:
+        """Answer a point's 16 slots, as its device shows them now."""
+        priorities = await self._exchange.priorities(self._registry.point(point_id))
+        slots = [{"priority": number, "value": json_value(value)} for number, value in enumerate(priorities.slots, 1)]
+        return {
+            "slots": slots,
+            "relinquish_default": json_value(priorities.relinquish_default),
+            "active_priority": priorities.active,
+            "read_at": rfc3339(self._clock.utc()),
+        }
+
+    async def _one(self, request: web.Request, item: WriteItem) -> Answer:
+        written = await self._write(self._command_id(request), request, item)
+        return Answer(_written_json(written))
+
+    async def _item(self, command_id: str, request: web.Request, item: WriteItem) -> bytes:
+        try:
+            written = await self._write(command_id, request, item)
+        except PlantroomError as error:
+            return failed_item(item.point_id, error)
+        except Exception:  # a driver's code: its failure stays with this item
+            structlog.get_logger().exception("write_failed", point=item.point_id)
+            return failed_item(item.point_id, PlantroomError(PlantroomError.remedy))
+        return b'{"point_id":%b,%b' % (dumps(item.point_id), _written_json(written)[1:])
+
+    async def _write(self, command_id: str, request: web.Request, item: WriteItem) -> Written:
+        entry = self._registry.point(item.point_id)
+        value = None if isinstance(item.value, Unset) else item.value
+        principal = principal_of(request)
+        command = Command(
+            command_id, principal, ORIGIN, entry.point,
+            value=value, relinquish=item.relinquish, priority=item.priority,
+        )  # fmt: skip
+        return await self._exchange.write(command)
+
+    @staticmethod
+    def _command_id(request: web.Request, index: int | None = None) -> str:
+        key = key_of(request)
+        if key is None:
+            return str(uuid.uuid4())
+        return f"{principal_of(request)}:{key}" if index is None else f"{principal_of(request)}:{key}:{index}"
+
+
+def _written_json(written: Written) -> bytes:
+    reading, _tag = render_reading(written.reading)
+    rest = dumps({"effective": written.effective, "active_priority": written.active_priority})
+    return b'{"reading":%b,%b' % (reading, rest[1:])

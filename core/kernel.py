@@ -1,0 +1,217 @@
+"""The composition root: builds what plugins share, starts it in order, and takes it down again."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import attrs
+import structlog
+from aiohttp import web
+
+from core import __version__, log
+from core.api import Parts, kernel_routes
+from core.api.idempotency import Idempotency
+from core.api.metrics import ServerFigures
+from core.api.system import SystemFacts
+from core.clock import Clock, SystemClock
+from core.defaults import in_memory_services
+from core.errors import PluginError
+from core.events import ClockStepped, EventBus, EventHandler, ReadingsChanged, Subscription
+from core.exchange import Exchange
+from core.jobs import MemoryJobs
+from core.leases import Leases
+from core.manager import LoadedPlugin, PluginManager
+from core.persistence import MIGRATIONS, OWNER, Persistence
+from core.plugin import Context, logger
+from core.poller import Poller, Repeated
+from core.polls import Polls
+from core.registry import Registry
+from core.routes import Metric, Route
+from core.scans import Scans
+from core.server import Server
+from core.settings import Settings
+from core.storage import Storage, open_storage
+from core.web import build_application
+
+SAVE_EVERY_S = 10.0
+CLOCK_CHECK_EVERY_S = 5.0
+CLOCK_STEP_S = 1.0
+
+
+class Kernel:
+    """One installation of Plantroom in one process; a test can start ten."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.events = EventBus()
+        self.registry = Registry(self.clock, self.events)
+        self.services = in_memory_services(self.clock)
+        self.poller = Poller(self.clock)
+        self.jobs = MemoryJobs(self.clock, self.events)
+        self.manager = PluginManager(settings.plugins, self.events)
+        self.leases = Leases(self.services.leadership, self.clock)
+        self.polls = Polls(self.registry, self.poller, self.leases, self.clock, self.events)
+        self.scans = Scans(self.registry, self.polls, self.poller, self.jobs, self.clock)
+        self.server = Server(settings.http)
+        self._subscriptions: dict[str, list[Subscription]] = {}
+        self._stack = AsyncExitStack()
+
+    @property
+    def url(self) -> str:
+        """Where the REST API is."""
+        return self.server.url
+
+    async def start(self) -> None:
+        """Bring everything up; plugins that fail are left out.
+
+        Raises StorageError, ConfigError, or PlantroomError for a port that is taken, having started nothing.
+        """
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.events.close)
+            self.storage = await stack.enter_async_context(open_storage(self.settings.data_dir))
+            await self.storage.migrate(OWNER, MIGRATIONS)
+            self.persistence = Persistence(self.storage, self.registry, self.clock)
+            await self.persistence.load()
+            await self.server.start()
+            stack.push_async_callback(self.server.stop)
+            await self._bring_up(stack)
+            self._stack = stack.pop_all()
+        structlog.get_logger().info("ready", url=self.url, devices=len(self.registry.device_ids()))
+
+    async def _bring_up(self, stack: AsyncExitStack) -> None:
+        await self.manager.load(self.context)
+        processors = [each for plugin in self.manager for each in plugin.many("register_log_processors")]
+        log.configure(self.settings.log, processors)
+        self.manager.choose_services(self.services)
+        self.leases.use(self.services.leadership)
+        for plugin in self.manager:
+            await self.storage.migrate(plugin.name, plugin.many("register_migrations"))
+        self.exchange = Exchange(self.registry, self.polls, self.leases, self.storage, self.clock)
+        self.jobs.register(self.scans.kind, owner="core")
+        names = [plugin.name for plugin in self.manager]
+        await stack.enter_async_context(self.leases.holding(names))
+        stack.push_async_callback(self._save_all)
+        stack.push_async_callback(self.manager.stop, self)
+        for part in (self.exchange.close, self.jobs.close, self.poller.stop):
+            stack.push_async_callback(part)
+        self._keep_house()
+        self.poller.start()
+        self.parts = await self._parts()
+        await self.manager.start(self)
+        await self.server.swap(self.application())
+
+    async def stop(self) -> None:
+        """Take everything down, in reverse order, within seconds."""
+        await self.server.stopping()
+        await self._stack.aclose()
+
+    def application(self) -> web.Application:
+        """Build the web application of what runs now."""
+        routes = [("core", route) for route in kernel_routes(self.parts)]
+        middlewares = [self.parts.figures.middleware]
+        for plugin in self.manager.running:
+            routes.extend(_own_routes(plugin))
+            middlewares.extend(plugin.many("register_middlewares"))
+        return build_application(routes, middlewares)
+
+    async def _parts(self) -> Parts:
+        installation_id = await self.persistence.installation_id()
+        secret = await self.persistence.fact("cursor_secret", lambda: secrets.token_hex(32))
+        return Parts(
+            clock=self.clock,
+            registry=self.registry,
+            exchange=self.exchange,
+            jobs=self.jobs,
+            scans=self.scans,
+            manager=self.manager,
+            figures=ServerFigures(self.clock),
+            idempotency=Idempotency(self.clock),
+            metrics=self.metrics,
+            facts=SystemFacts(__version__, self.settings.site, installation_id),
+            secret=bytes.fromhex(secret),
+        )
+
+    def _keep_house(self) -> None:
+        """Save what changed, feed the history, and watch the clock."""
+        self._subscribe("core", EventHandler(ReadingsChanged, self._remember, queue=10_000))
+        self._drift = self.clock.utc() - self.clock.monotonic()
+        for name, interval, work in (
+            ("save", SAVE_EVERY_S, self.persistence.save),
+            ("clock", CLOCK_CHECK_EVERY_S, self._check_clock),
+        ):
+            self.poller.add(Repeated(f"core.{name}", "core", interval, work))
+
+    async def _remember(self, event: ReadingsChanged) -> None:
+        await self.services.history.append([event.batch])
+
+    async def _check_clock(self) -> None:
+        drift = self.clock.utc() - self.clock.monotonic()
+        step, self._drift = drift - self._drift, drift
+        if abs(step) >= CLOCK_STEP_S:
+            structlog.get_logger().warning("clock_stepped", seconds=round(step, 3))
+            self.events.publish(ClockStepped(step))
+
+    async def _save_all(self) -> None:
+        await self.persistence.save(everything=True)
+
+    # what the kernel does for plugins (core.manager.Host)
+
+    def context(self, name: str) -> Context:
+        """Make what a plugin is lent."""
+        return Context(
+            name=name,
+            log=logger(name),
+            clock=self.clock,
+            services=self.services,
+            events=self.events,
+            store=self.storage,
+            data_dir=self.settings.data_dir,
+            publish=lambda polled: self.polls.take(name, polled),
+            seen=self.polls.seen,
+        )
+
+    async def admit(self, plugin: LoadedPlugin) -> None:
+        """Put a started plugin's answers to use; raises PluginError where one is not fit."""
+        name = plugin.name
+        build_application(_own_routes(plugin), plugin.many("register_middlewares"))  # to see that they fit
+        inventories = plugin.many("register_points")
+        for inventory in inventories:
+            if inventory.device.plugin != name:
+                raise PluginError(f"device {inventory.device.id!r} is not {name}'s: make it with ctx.device()")
+        for kind in plugin.many("register_jobs"):
+            self.jobs.register(kind, owner=name)
+        self.registry.put(inventories)
+        for handler in plugin.many("register_event_handlers"):
+            self._subscribe(name, handler)
+        for poller in plugin.many("register_pollers"):
+            self.polls.add_poller(name, poller)
+        driver = plugin.answers.get("register_driver")
+        if driver is not None:
+            self.polls.add_driver(name, driver)
+            self.scans.schedule(name, driver)
+
+    async def dismiss(self, plugin: LoadedPlugin) -> None:
+        """Take a plugin's answers out of use."""
+        self.polls.remove_plugin(plugin.name)
+        self.jobs.unregister(plugin.name)
+        for subscription in self._subscriptions.pop(plugin.name, []):
+            await self.events.unsubscribe(subscription)
+
+    def _subscribe(self, owner: str, handler: EventHandler[Any]) -> None:
+        self._subscriptions.setdefault(owner, []).append(self.events.subscribe(handler, owner=owner))
+
+    def metrics(self) -> Iterator[tuple[str, Metric]]:
+        """The figures of everything that runs, with their owners."""
+        for plugin in self.manager.running:
+            for metric in plugin.many("register_metrics"):
+                yield plugin.name, metric
+
+
+def _own_routes(plugin: LoadedPlugin) -> list[tuple[str, Route]]:
+    """A plugin's routes, below its own address."""
+    at = f"/api/v1/{plugin.name}"
+    return [(plugin.name, attrs.evolve(route, path=at + route.path)) for route in plugin.many("register_routes")]

@@ -1,0 +1,106 @@
+"""Runs a kernel in the foreground until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from core.errors import PlantroomError
+from core.progress import Progress
+from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.kernel import Kernel
+
+STOP_WITHIN_S = 1.7
+END_WITHIN_S = 1.9
+API_KEY_VARIABLE = "PLANTROOM_API_KEY"
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGINT or SIGTERM, and return the exit code; raises PlantroomError where it cannot start."""
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    from core.kernel import Kernel  # with all that it brings, which the other commands do not need
+
+    kernel = Kernel(settings)
+    stop = asyncio.Event()
+    with _ended_by_signals(stop):
+        Progress(sys.stdout).follow(kernel.events)
+        if not await _started(kernel, stop):
+            return 0
+        print(f"Plantroom is ready on {kernel.url}", flush=True)
+        print(sign_in(settings), flush=True)
+        await stop.wait()
+        return await _stopped(kernel)
+
+
+async def _started(kernel: Kernel, stop: asyncio.Event) -> bool:
+    """Start the kernel; a signal meanwhile ends that, and is answered by False."""
+    starting = asyncio.create_task(kernel.start(), name="kernel:start")
+    stopping = asyncio.create_task(stop.wait(), name="signals:stop")
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            return True
+        return False
+    finally:
+        for task in (starting, stopping):
+            task.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+
+
+async def _stopped(kernel: Kernel) -> int:
+    try:
+        async with asyncio.timeout(STOP_WITHIN_S):
+            await kernel.stop()
+    except TimeoutError:
+        raise PlantroomError(
+            f"stopping took more than {STOP_WITHIN_S} s and was cut short; the log may say why"
+        ) from None
+    return 0
+
+
+@contextmanager
+def _ended_by_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set the event; what then still runs after END_WITHIN_S is ended the hard way."""
+    loop = asyncio.get_running_loop()
+    last_resort = threading.Timer(END_WITHIN_S, os._exit, (1,))
+    last_resort.daemon = True
+
+    def end() -> None:
+        if not stop.is_set():
+            last_resort.start()
+            stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
+    try:
+        yield
+    finally:
+        last_resort.cancel()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def sign_in(settings: Settings) -> str:
+    """Say how to sign in."""
+    if settings.authenticated:
+        where = (
+            f"the environment's {API_KEY_VARIABLE}"
+            if os.environ.get(API_KEY_VARIABLE)
+            else settings.data_dir / "admin-key"
+        )
+        return f"sign-in: send the key in {where} as X-API-Key"
+    if settings.http.loopback:
+        return "no sign-in: the auth plugin is not enabled; loopback only"
+    return "no sign-in: the auth plugin is not enabled; whoever reaches this address may read and write"
