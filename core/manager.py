@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -102,7 +103,10 @@ class Host(Protocol):
 class PluginManager:
     """All plugins of the configuration, in the order of their needs."""
 
-    def __init__(self, entries: Sequence[PluginEntry], events: EventBus) -> None:
+    def __init__(
+        self, entries: Sequence[PluginEntry], events: EventBus, *, hook_timeout_s: float = HOOK_TIMEOUT_S
+    ) -> None:
+        self._hook_timeout_s = hook_timeout_s
         self.plugins = {entry.name: LoadedPlugin(entry) for entry in entries}
         self._events = events
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
@@ -132,14 +136,25 @@ class PluginManager:
         self._break_circles()
 
     async def _build(self, plugin: LoadedPlugin, cls: type[Plugin[Any]], ctx: Context) -> None:
-        instance = await _bounded(lambda: cls(plugin.entry.config, ctx), "its constructor")
+        instance = await self._bounded(lambda: cls(plugin.entry.config, ctx), "its constructor")
         plugin.instance = instance
         self._pluggy.register(instance, plugin.name)
         self._pluggy.check_pending()
         for hook in (*MANY, *ONE):
-            answer = await _bounded(lambda hook=hook: self.ask(instance, hook), hook)  # type: ignore[misc]
+            answer = await self._bounded(functools.partial(self.ask, instance, hook), hook)
             if answer is not None:
                 plugin.answers[hook] = answer
+
+    async def _bounded(self, ask: Callable[[], AnswerT], what: str) -> AnswerT:
+        """Run a plugin's code for so long at most, so that code that never returns holds up nobody.
+
+        Raises PluginError for code that takes longer; its thread is left behind.
+        """
+        try:
+            async with asyncio.timeout(self._hook_timeout_s):
+                return await _in_a_thread(ask, what)
+        except TimeoutError:
+            raise PluginError(f"{what} did not return within {self._hook_timeout_s:g} s") from None
 
     def ask(self, instance: Plugin[Any], hook: str) -> Any:
         """Ask one plugin one question and check the answer's type; None where it does not answer.
@@ -283,11 +298,8 @@ def _checked(hook: str, answer: Any) -> Any:
     return items
 
 
-async def _bounded(ask: Callable[[], AnswerT], what: str) -> AnswerT:
-    """Run a plugin's synchronous code in a thread of its own, so that code that never returns holds up nobody.
-
-    Raises PluginError after HOOK_TIMEOUT_S; the thread is left behind, and does not keep the process alive.
-    """
+async def _in_a_thread(ask: Callable[[], AnswerT], what: str) -> AnswerT:
+    """Run a plugin's synchronous code in a thread of its own, which does not keep the process alive."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[AnswerT] = loop.create_future()
 
@@ -311,8 +323,4 @@ async def _bounded(ask: Callable[[], AnswerT], what: str) -> AnswerT:
             loop.call_soon_threadsafe(deliver, result, failure)
 
     threading.Thread(target=work, name=f"ask:{what}", daemon=True).start()
-    try:
-        async with asyncio.timeout(HOOK_TIMEOUT_S):
-            return await done
-    except TimeoutError:
-        raise PluginError(f"{what} did not return within {HOOK_TIMEOUT_S:g} s") from None
+    return await done

@@ -103,7 +103,10 @@ class Persistence:
         if not (gone or changed or rows):
             return
         outdated = [(device_id, registry.next_slot) for (device_id,) in gone]
-        outdated += [(entry.id, min((point.slot for point in entry.points.values()), default=0)) for entry in changed]
+        outdated += [
+            (entry.id, min((point.slot for point in entry.points.values()), default=registry.next_slot))
+            for entry in changed
+        ]
         try:
             await self._storage.write(
                 (f"DELETE FROM readings WHERE slot IN (SELECT slot {_OUTDATED})", outdated),

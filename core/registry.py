@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import attrs
@@ -165,12 +166,15 @@ class Registry:
     def put(self, inventories: Sequence[Inventory]) -> None:
         """Add or refresh devices with all their points; points no longer listed have vanished.
 
-        Ids, slots and what people changed stay. Raises PluginError where a point is not its device's.
+        Ids, slots and what people changed stay. Raises PluginError where a point is not its device's, or its
+        interval is no length of time.
         """
         for inventory in inventories:
             for point in inventory.points:
                 if not point.id.startswith(f"{inventory.device.id}.") or point.device_id != inventory.device.id:
                     raise PluginError(f"point {point.id!r} does not belong to device {inventory.device.id!r}")
+                if point.interval is not None and not 0 < point.interval < math.inf:
+                    raise PluginError(f"point {point.id!r} has an interval of {point.interval} s; give seconds above 0")
         for inventory in inventories:
             self._put(inventory)
         self.announce([inventory.device for inventory in inventories])

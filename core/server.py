@@ -80,6 +80,11 @@ class Server:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
         return str(URL.build(scheme="http", host=host, port=self.port)).rstrip("/")
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
     async def start(self) -> None:
         """Bind and answer 503 until the first `swap`; raises ListenFailed."""
         loop = asyncio.get_running_loop()
@@ -300,7 +305,7 @@ class _Connection(web.RequestHandler):
 def refusal(request: web.BaseRequest, error: PlantroomError, *, status: int | None = None) -> web.Response:
     """Answer, and log, a request that no application handles."""
     known = request.get(REQUEST_ID)
-    request_id = known or request_id_of(request)
+    request_id = request[REQUEST_ID] = known or request_id_of(request)
     response = problem.answer(error, request_id, instance=request.rel_url.raw_path, status=status)
     stamp(response, request_id)
     if known is None:  # no application has logged it

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 import voluptuous as vol
 
+from core import schemas
 from core.errors import ConfigError
 from core.security import Secret, mask
 
@@ -101,17 +102,16 @@ class Source:
         data = {} if data is None else data
         if without and isinstance(data, Mapping):
             data = {key: value for key, value in data.items() if key not in without}
-        compiled = vol.Schema(schema)
-        checked, errors = _apply(compiled, data)
-        secrets = [path for path in map(_path_of, errors) if isinstance(_inside(data, path), Secret)]
+        checked, errors = schemas.apply(schema, data)
+        secrets = [path for path in map(schemas.path_of, errors) if isinstance(_inside(data, path), Secret)]
         if secrets:
             data = _revealed(data, secrets)
-            checked, errors = _apply(compiled, data)
+            checked, errors = schemas.apply(schema, data)
         faults = []
         for error in errors:
-            path = (*at, *_path_of(error))
+            path = (*at, *schemas.path_of(error))
             if self._is_news(error, path):
-                text = mask(_told(compiled, error, data=data, also_known=without), self.at(at))
+                text = mask(_told(schema, error, data=data, also_known=without), self.at(at))
                 faults.append(Fault(self.mark(path), path, text))
         return checked, faults
 
@@ -145,51 +145,17 @@ def suggestion(given: object, known: Iterable[object], *, what: str) -> str:
     return f"; {what} are {', '.join(names)}" if names else f"; there are no {what}"
 
 
-def known_keys(schema: Any, path: KeyPath) -> set[str]:
-    """Collect the keys that a voluptuous schema takes at a path; empty where it takes any or cannot tell."""
-    match schema:
-        case vol.Schema():
-            return known_keys(schema.schema, path)
-        case vol.All() | vol.Any() | vol.Union():
-            return {key for part in schema.validators for key in known_keys(part, path)}
-        case list() | tuple():
-            return {key for part in schema for key in known_keys(part, path[1:])} if path else set()
-        case Mapping() if not path:
-            return {str(key) for key in schema if isinstance(key, str | vol.Marker)}
-        case Mapping():
-            inner = [
-                part
-                for key, part in schema.items()
-                if str(key) == str(path[0]) or not isinstance(key, str | vol.Marker)
-            ]
-            return {key for part in inner for key in known_keys(part, path[1:])}
-    return set()
-
-
-def _apply(schema: vol.Schema, data: Any) -> tuple[Any, Sequence[vol.Invalid]]:
-    try:
-        return schema(data), ()
-    except vol.MultipleInvalid as invalid:
-        return None, invalid.errors
-    except Exception as error:  # a plugin's validator: whatever it raises is a mistake in its section, told as one
-        return None, [vol.Invalid(f"the check of this section failed: {type(error).__name__}: {error}")]
-
-
-def _told(schema: vol.Schema, error: vol.Invalid, *, data: Any, also_known: Collection[str]) -> str:
-    path = _path_of(error)
+def _told(schema: Any, error: vol.Invalid, *, data: Any, also_known: Collection[str]) -> str:
+    path = schemas.path_of(error)
     if isinstance(error, vol.RequiredFieldInvalid):
         return "this option is missing; give it a value"
     if error.error_message == "extra keys not allowed":
-        known = known_keys(schema, path[:-1]).union(also_known if len(path) == 1 else ())
+        known = schemas.known_keys(schema, path[:-1]).union(also_known if len(path) == 1 else ())
         return "unknown option" + suggestion(path[-1], known, what="options")
     text, given = _in_words(error.error_message), _inside(data, path)
     if text.startswith("expected ") and isinstance(given, str | int | float | None):
         text += f", not {_as_yaml(given)}"
     return text
-
-
-def _path_of(error: vol.Invalid) -> KeyPath:
-    return tuple(part.schema if isinstance(part, vol.Marker) else part for part in error.path)
 
 
 def _inside(value: Any, path: KeyPath) -> Any:
