@@ -169,11 +169,8 @@ def _plugin_in(loaded: object, found: Found) -> type[Plugin[Any]]:
     if not isinstance(loaded, types.ModuleType):
         raise PluginError(f"plugin '{found.name}': its entry point must name a module or a subclass of Plugin")
     exported = getattr(loaded, "__all__", vars(loaded))
-    classes = [
-        each
-        for key, each in vars(loaded).items()
-        if key in exported and inspect.isclass(each) and issubclass(each, Plugin) and _belongs(each, loaded)
-    ]
+    candidates = dict.fromkeys(each for key, each in vars(loaded).items() if key in exported and inspect.isclass(each))
+    classes = [each for each in candidates if issubclass(each, Plugin) and _belongs(each, loaded)]
     if len(classes) == 1:
         return classes[0]
     if not classes:

@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 done, 1 failed, 2 bad usage or configuration."""
     try:
         _insist_on_our_plugins()
-        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+        code = _dispatch(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
     except ConfigError as error:
         _say(*error.problems)
         return REFUSED
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except SystemExit as end:  # argparse: help was shown, or the usage
         return end.code if isinstance(end.code, int) else FAILED
+    return code
 
 
 def _dispatch(arguments: list[str]) -> int:

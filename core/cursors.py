@@ -40,7 +40,7 @@ class Cursors:
     def write(self, position: Key, context: bytes) -> str:
         """Write a position as a cursor that is good for this context only."""
         payload = orjson.dumps(position)
-        return base64.urlsafe_b64encode(self._mac(payload, context) + payload).rstrip(b"=").decode()
+        return _text(self._mac(payload, context) + payload)
 
     def read(self, cursor: str, context: bytes) -> Key:
         """Read a position back; raises InvalidCursor for one that is damaged, forged or another context's."""
@@ -49,7 +49,7 @@ class Cursors:
         except (binascii.Error, ValueError):
             raw = b""
         mac, payload = raw[:MAC_BYTES], raw[MAC_BYTES:]
-        if not payload or not hmac.compare_digest(mac, self._mac(payload, context)):
+        if not payload or _text(raw) != cursor or not hmac.compare_digest(mac, self._mac(payload, context)):
             raise InvalidCursor("This cursor is not one of this list with this sort and these filters.")
         position = orjson.loads(payload)
         return position if isinstance(position, str) else tuple(position)
@@ -57,6 +57,10 @@ class Cursors:
     def _mac(self, payload: bytes, context: bytes) -> bytes:
         signed = len(context).to_bytes(4) + context + payload
         return hmac.digest(self._secret, signed, hashlib.sha256)[:MAC_BYTES]
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def keyset(

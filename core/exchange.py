@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
@@ -19,6 +20,7 @@ from core.errors import (
     DeviceTimeout,
     NotWritable,
     PlantroomError,
+    PluginError,
     PluginNotRunning,
     ValueNotSuitable,
 )
@@ -57,13 +59,13 @@ class Exchange:
         self._store = store
         self._clock = clock
         self._reads: dict[int, asyncio.Task[dict[int, PlantroomError]]] = {}
-        self._writes: dict[str, asyncio.Task[Written]] = {}
+        self._writes: dict[str, tuple[Command, asyncio.Task[Written]]] = {}
         self._results: OrderedDict[str, tuple[Command, Written]] = OrderedDict()
         self._turns: dict[str, asyncio.Lock] = {}
 
     async def close(self) -> None:
         """Cancel what is under way."""
-        tasks: list[asyncio.Task[Any]] = [*set(self._reads.values()), *self._writes.values()]
+        tasks: list[asyncio.Task[Any]] = [*set(self._reads.values()), *(task for _command, task in self._writes.values())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -91,7 +93,7 @@ class Exchange:
             await asyncio.wait(set(waiting.values()))
         errors: dict[str, PlantroomError] = {}
         for slot, task in waiting.items():
-            error = _outcome(task).get(slot)
+            error = _outcome(task, slot)
             if error is not None:
                 errors[old[slot].id] = error
         return errors
@@ -128,20 +130,30 @@ class Exchange:
             return {point.slot: late for point in points}
         except PlantroomError as error:
             return {point.slot: error for point in points}
+        except Exception as error:  # a plugin's code: its failure stays with the points of this device
+            structlog.get_logger().exception("read_failed", plugin=device.device.plugin, device=device.id, error=str(error))
+            failure = PluginError(f"{device.device.plugin} failed to read {device.id}: {type(error).__name__}.")
+            return {point.slot: failure for point in points}
         return {batch.chunk.slots[row]: error for batch in batches for row, error in batch.errors.items()}
 
     async def _run_pollers(self, points: list[PointEntry]) -> dict[int, PlantroomError]:
-        """Run the plugin's own pollers that bring these points; points that arrive by themselves stay as they are."""
+        """Run the plugin's own pollers that bring these points, each once; others arrive by themselves and stay."""
+        bringers = {point.slot: self._polls.bringer(point.slot) for point in points}
+        runs = {item: self._polls.now(item) for item in bringers.values() if item is not None}
+        under_way = {run for run in runs.values() if run is not None}
+        late: set[asyncio.Task[None]] = set()
+        if under_way:
+            _done, late = await asyncio.wait(under_way, timeout=LONGEST_READ_S)
         errors: dict[int, PlantroomError] = {}
-        for point in points:
-            item = self._polls.bringer(point.slot)
+        for slot, item in bringers.items():
             if item is None:
                 continue
-            run = self._polls.now(item)
-            if run is not None:
-                await asyncio.wait({run}, timeout=LONGEST_READ_S)
-            if item.last_error is not None:
-                errors[point.slot] = DeviceTimeout(f"{item.name} failed: {item.last_error}")
+            if item.removed:
+                errors[slot] = PluginNotRunning(f"{item.owner} does not run; see GET /api/v1/plugins/{item.owner}.")
+            elif runs[item] in late:
+                errors[slot] = DeviceTimeout(f"{item.name} did not answer within {LONGEST_READ_S:g} s.")
+            elif item.last_error is not None:
+                errors[slot] = DeviceTimeout(f"{item.name} failed: {item.last_error}")
         return errors
 
     # writes
@@ -152,21 +164,30 @@ class Exchange:
         Raises NotWritable, ValueNotSuitable, PriorityNotAllowed, PluginNotRunning, DeviceError, and Conflict for an
         id that was used for another command or a command that has expired.
         """
-        task = self._writes.get(command.id)
-        known = self._results.get(command.id)
-        if known is not None:
-            if attrs.evolve(known[0], expires_at=None) != attrs.evolve(command, expires_at=None):
-                raise Conflict("This Idempotency-Key was used for another write; take a new one.")
-            return known[1]
-        if task is None:
+        earlier = self._writes.get(command.id) or self._results.get(command.id)
+        if earlier is not None and _asked(earlier[0]) != _asked(command):
+            raise Conflict("This Idempotency-Key was used for another write; take a new one.")
+        if command.id not in self._writes:
+            if command.id in self._results:
+                return self._results[command.id][1]
             task = asyncio.create_task(self._carry_out(command), name=f"write:{command.point.id}")
-            self._writes[command.id] = task
-            task.add_done_callback(lambda _task: self._writes.pop(command.id, None))
-        return await asyncio.shield(task)
+            self._writes[command.id] = command, task
+            task.add_done_callback(functools.partial(self._written, command.id))
+        task = self._writes[command.id][1]
+        await asyncio.wait({task})
+        if task.cancelled():
+            raise PluginNotRunning("The write was given up: Plantroom is stopping. It may have been carried out.")
+        return task.result()
+
+    def _written(self, command_id: str, task: asyncio.Task[Written]) -> None:
+        del self._writes[command_id]
+        if not task.cancelled():
+            task.exception()  # noted here, since whoever asked may have gone
 
     async def _carry_out(self, command: Command) -> Written:
+        asked = command
         entry = self._registry.point(command.point.id)
-        driver = self._ready_driver(entry)
+        self._ready_driver(entry)
         if not entry.point.writable:
             raise NotWritable(f"{entry.id} is read-only.")
         if not command.relinquish:
@@ -176,8 +197,11 @@ class Exchange:
         async with self._turns.setdefault(entry.device.id, asyncio.Lock()):
             if command.expires_at is not None and command.expires_at <= self._clock.utc():
                 raise Conflict("The write had expired before its turn came; nothing was sent.")
-            result = await self._send(driver, entry, command)
+            result = await self._send(self._ready_driver(entry), entry, command)
         written = self._take(entry, result)
+        self._results[asked.id] = asked, written
+        if len(self._results) > RESULTS_KEPT:
+            self._results.popitem(last=False)
         await self._record(command, written)
         return written
 
@@ -209,14 +233,11 @@ class Exchange:
         chunk = Chunk(group_of([entry]).slots)
         row = Row(result.value, result.flags)
         self._polls.apply(batch_of(chunk, [row], time=self._clock.utc(), source=Source.WRITE))
-        self._registry.answered(entry.device)
+        self._polls.answered(entry.device)
         return Written(self._registry.reading(entry), result.effective, result.active_priority)
 
     async def _record(self, command: Command, written: Written) -> None:
         """Store what was done before it is answered; keep the newest records only."""
-        self._results[command.id] = command, written
-        if len(self._results) > RESULTS_KEPT:
-            self._results.popitem(last=False)
         request = {"value": command.value, "relinquish": command.relinquish, "priority": command.priority}
         result = {
             "value": written.reading.value if written.reading else None,
@@ -251,7 +272,14 @@ async def _within(work: Coroutine[Any, Any, ResultT], seconds: float, device_id:
         raise DeviceTimeout(f"{device_id} did not answer within {seconds:g} s.") from None
 
 
-def _outcome(task: asyncio.Task[dict[int, PlantroomError]]) -> dict[int, PlantroomError]:
+def _outcome(task: asyncio.Task[dict[int, PlantroomError]], slot: int) -> PlantroomError | None:
     if task.cancelled():
-        raise PluginNotRunning("The read was given up: Plantroom or the plugin is stopping.")
-    return task.result()
+        return PluginNotRunning("The read was given up: Plantroom or the plugin is stopping.")
+    return task.result().get(slot)
+
+
+def _asked(command: Command) -> tuple[object, ...]:
+    """What a command asks for, whoever describes the point how, and however long it may take."""
+    return (
+        command.principal, command.origin, command.point.id, command.value, command.relinquish, command.priority,
+    )  # fmt: skip

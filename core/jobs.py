@@ -15,11 +15,12 @@ import attrs
 import structlog
 
 from core.clock import Clock
-from core.errors import Invalid, JobNotFound, PlantroomError, PluginError
+from core.errors import Invalid, JobNotFound, PlantroomError, PluginError, TooManyRequests
 from core.events import EventBus, JobChanged
 from core.plugin import JobKind
 
 WORKERS = 4
+QUEUED_MOST = 1000
 ENDED_KEPT = 200
 WARNINGS_KEPT = 100
 RETRY_DELAY_S = 2.0
@@ -143,21 +144,26 @@ class MemoryJobs:
     def unregister(self, owner: str) -> None:
         """Forget an owner's kinds, and cancel its jobs."""
         gone = {name for name, (registered_by, _kind) in self._kinds.items() if registered_by == owner}
-        for job in self._jobs.values():
+        for job in self.all():
             if job.kind in gone and job.id in self._running:
                 self._running[job.id].cancel()
             elif job.kind in gone and not job.state.ended:
-                job.state = JobState.CANCELLED
+                self._withdraw(job)
         for name in gone:
             del self._kinds[name]
 
     def submit(self, kind: str, params: Mapping[str, Any] | None = None, *, priority: int = 5, key: str = "") -> Job:
-        """Queue a job; one with the same kind and ``key`` that has not ended is answered instead."""
+        """Queue a job; one with the same kind and ``key`` that has not ended is answered instead.
+
+        Raises Invalid for an unknown kind, and TooManyRequests where ``QUEUED_MOST`` are waiting.
+        """
         if kind not in self._kinds:
             raise Invalid(f"No job is of the kind {kind!r}; known: {', '.join(sorted(self._kinds))}.")
         known = self._keys.get((kind, key)) if key else None
         if known is not None and not known.state.ended:
             return known
+        if len(self._queue) >= QUEUED_MOST:
+            raise TooManyRequests(f"{QUEUED_MOST} jobs are waiting; cancel some, or wait until they have run.")
         job = Job(str(uuid.uuid4()), kind, dict(params or {}), priority, self._clock.utc())
         self._jobs[job.id] = job
         if key:
@@ -185,7 +191,7 @@ class MemoryJobs:
             task.cancel()
             await asyncio.wait({task})
         elif job.state is JobState.QUEUED:
-            self._end(job, JobState.CANCELLED)
+            self._withdraw(job)
         return job
 
     async def close(self) -> None:
@@ -196,14 +202,19 @@ class MemoryJobs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _withdraw(self, job: Job) -> None:
+        """Cancel a job that waits."""
+        self._queue = [waiting for waiting in self._queue if waiting[2] is not job]
+        heapq.heapify(self._queue)
+        self._end(job, JobState.CANCELLED)
+
     def _fill(self) -> None:
         while self._queue and len(self._running) < self._workers and not self._closed:
             _priority, _order, job = heapq.heappop(self._queue)
-            if job.state is JobState.QUEUED:
-                job.state = JobState.RUNNING
-                task = asyncio.create_task(self._run(job), name=f"job:{job.kind}")
-                self._running[job.id] = task
-                task.add_done_callback(functools.partial(self._ended, job))
+            job.state = JobState.RUNNING
+            task = asyncio.create_task(self._run(job), name=f"job:{job.kind}")
+            self._running[job.id] = task
+            task.add_done_callback(functools.partial(self._ended, job))
 
     async def _run(self, job: Job) -> None:
         owner, kind = self._kinds[job.kind]

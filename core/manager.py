@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
+import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
@@ -131,12 +132,14 @@ class PluginManager:
                 try:
                     await self._build(plugin, entry.plugin_class, context(plugin.name))
                 except Exception as error:  # a plugin's code: its failure stays with it
-                    self._fail(plugin, error)
+                    self._leave_out(plugin, error)
         self._resolve_requires()
         self._break_circles()
 
     async def _build(self, plugin: LoadedPlugin, cls: type[Plugin[Any]], ctx: Context) -> None:
         instance = await self._bounded(lambda: cls(plugin.entry.config, ctx), "its constructor")
+        if isinstance(instance.requires, str):
+            raise PluginError(f"`requires` must be a tuple of names: write ({instance.requires!r},)")
         plugin.instance = instance
         self._pluggy.register(instance, plugin.name)
         self._pluggy.check_pending()
@@ -145,15 +148,26 @@ class PluginManager:
             if answer is not None:
                 plugin.answers[hook] = answer
 
+    def _leave_out(self, plugin: LoadedPlugin, error: Exception) -> None:
+        """Fail a plugin that cannot be started, and forget what it has answered."""
+        if self._pluggy.has_plugin(plugin.name):
+            self._pluggy.unregister(name=plugin.name)
+        plugin.answers.clear()
+        plugin.requires = ()
+        self._fail(plugin, error)
+
     async def _bounded(self, ask: Callable[[], AnswerT], what: str) -> AnswerT:
         """Run a plugin's code for so long at most, so that code that never returns holds up nobody.
 
         Raises PluginError for code that takes longer; its thread is left behind.
         """
+        deadline = asyncio.timeout(self._hook_timeout_s)
         try:
-            async with asyncio.timeout(self._hook_timeout_s):
+            async with deadline:
                 return await _in_a_thread(ask, what)
         except TimeoutError:
+            if not deadline.expired():
+                raise
             raise PluginError(f"{what} did not return within {self._hook_timeout_s:g} s") from None
 
     def ask(self, instance: Plugin[Any], hook: str) -> Any:
@@ -195,18 +209,18 @@ class PluginManager:
             except CycleError as error:
                 circle = list(reversed(error.args[1]))
                 for name in circle[1:]:
-                    self.plugins[name].requires = ()
-                    self._fail(self.plugins[name], PluginError(f"{' -> '.join(circle)} need each other in a circle"))
+                    problem = PluginError(f"{' -> '.join(circle)} need each other in a circle")
+                    self._leave_out(self.plugins[name], problem)
             else:
                 return
 
     def _resolve_requires(self) -> None:
         """Turn each name in ``requires`` into an instance: by its key, or by the class it uses."""
         by_class: dict[str, str] = {}
-        for plugin in self:
+        for plugin in sorted(self, key=lambda item: item.state is PluginState.DISABLED):
             by_class.setdefault(plugin.entry.use, plugin.name)
         for plugin in self:
-            if plugin.instance is not None:
+            if plugin.instance is not None and plugin.state is not PluginState.FAILED:
                 named = plugin.instance.requires
                 plugin.requires = tuple(name if name in self.plugins else by_class.get(name, name) for name in named)
 
@@ -225,13 +239,14 @@ class PluginManager:
             return
         assert plugin.instance is not None
         limit = plugin.instance.start_timeout_s
+        deadline = asyncio.timeout(limit)
         try:
-            try:
-                async with asyncio.timeout(limit):
-                    await plugin.stack.enter_async_context(_lifespan(plugin))
-            except TimeoutError as error:
-                raise PluginError(f"did not start within {limit:g} s") from error
+            async with deadline:
+                await plugin.stack.enter_async_context(_lifespan(plugin))
             await host.admit(plugin)
+        except TimeoutError as error:
+            await self._leave(plugin, host)
+            self._fail(plugin, PluginError(f"did not start within {limit:g} s") if deadline.expired() else error)
         except Exception as error:  # a plugin's code: its failure stays with it
             await self._leave(plugin, host)
             self._fail(plugin, error)
@@ -249,9 +264,11 @@ class PluginManager:
         assert plugin.instance is not None
         limit = plugin.instance.stop_timeout_s
         try:
-            await host.dismiss(plugin)
-            async with asyncio.timeout(limit):
-                await plugin.stack.aclose()
+            try:
+                await host.dismiss(plugin)
+            finally:
+                async with asyncio.timeout(limit):
+                    await plugin.stack.aclose()
         except TimeoutError:
             logger(plugin.name).error("plugin_stop_timed_out", seconds=limit)
         except Exception as error:  # a plugin's code: its failure stays with it
@@ -283,6 +300,9 @@ def _sentence(error: BaseException) -> str:
 
 
 def _checked(hook: str, answer: Any) -> Any:
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise PluginError(f"{hook} is a coroutine function: write it as `def`, hooks answer at once")
     if hook in ONE:
         lacking = [name for name in ONE[hook] if not hasattr(answer, name)]
         if lacking:
@@ -294,7 +314,8 @@ def _checked(hook: str, answer: Any) -> Any:
     wanted = MANY[hook]
     for item in items:
         if not (callable(item) if wanted is None else isinstance(item, wanted)):
-            raise PluginError(f"{hook} answered a {type(item).__name__} where {wanted and wanted.__name__} is due")
+            due = "a callable" if wanted is None else wanted.__name__
+            raise PluginError(f"{hook} answered a {type(item).__name__} where {due} is due")
     return items
 
 

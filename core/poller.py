@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import random
 import zlib
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ import attrs
 import structlog
 
 from core.clock import Clock
-from core.errors import DeviceTimeout, PlantroomError
+from core.errors import PlantroomError, PluginError
 
 BREAK_AFTER = 3
 LONGEST_DELAY_S = 300.0
@@ -24,8 +25,9 @@ LONGEST_WAIT_S = 3600.0
 class Repeated:
     """One piece of repeated work with its figures.
 
-    ``interval`` is in seconds; ``longest_delay`` bounds the seconds between tries while it fails. ``overruns`` counts the times it was still running, or the house was too late, when
-    its turn came: those turns were skipped.
+    ``interval`` is in seconds; ``longest_delay`` bounds the seconds between tries while it fails. Failures of a class
+    in ``quiet`` are told of elsewhere and not logged. ``overruns`` counts the times it was still running, or the house
+    was too late, when its turn came: those turns were skipped.
     """
 
     name: str
@@ -33,10 +35,12 @@ class Repeated:
     interval: float
     work: Callable[[], Awaitable[None]]
     longest_delay: float = LONGEST_DELAY_S
+    quiet: tuple[type[Exception], ...] = ()
     due: float = 0.0
     running: asyncio.Task[None] | None = None
     removed: bool = False
     failures: int = 0
+    logged: bool = False
     runs: int = 0
     overruns: int = 0
     last_error: str | None = None
@@ -46,7 +50,8 @@ class Poller:
     """Runs repeated work, each piece in a task of its own, so that none delays another.
 
     The first run is spread over the interval by a hash of the name, unless it is asked for at once. After
-    ``BREAK_AFTER`` failures in a row a piece is tried again after a random part of a growing delay. A failure is logged once, and so is the recovery.
+    ``BREAK_AFTER`` failures in a row a piece is tried again after a random part of a growing delay. A failure is logged
+    once, and so is the recovery.
     """
 
     def __init__(self, clock: Clock, *, seed: int | None = None) -> None:
@@ -77,7 +82,12 @@ class Poller:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def add(self, item: Repeated, *, at_once: bool = False) -> Repeated:
-        """Repeat a piece of work from now on; ``at_once`` runs it first and spreads only its repeats."""
+        """Repeat a piece of work from now on; ``at_once`` runs it first and spreads only its repeats.
+
+        Raises PluginError where the interval is no length of time.
+        """
+        if not 0 < item.interval < math.inf:
+            raise PluginError(f"{item.name} has an interval of {item.interval} s; give seconds above 0")
         self._all.add(item)
         phase = zlib.crc32(item.name.encode()) / 2**32 * item.interval
         item.due = self._clock.monotonic() + phase
@@ -135,14 +145,15 @@ class Poller:
         except Exception as error:  # a plugin's code: its failure stays with it
             item.failures += 1
             item.last_error = str(error) or type(error).__name__
-            if item.failures == 1 and not isinstance(error, DeviceTimeout):  # a silent device is told of by its status
+            if not item.logged and not isinstance(error, item.quiet):
+                item.logged = True
                 expected = isinstance(error, PlantroomError | OSError | TimeoutError)  # its sentence says enough
                 log.warning("poll_failed", error=item.last_error, exc_info=None if expected else error)
             self._back_off(item)
         else:
-            if item.failures:
+            if item.logged:
                 log.info("poll_recovered", failures=item.failures)
-            item.failures, item.last_error = 0, None
+            item.failures, item.last_error, item.logged = 0, None, False
         finally:
             item.runs += 1
             item.running = None

@@ -35,7 +35,7 @@ class Polls:
         self._events = events
         self._drivers: dict[str, Driver] = {}
         self._groups: dict[str, dict[float, tuple[PointGroup, Repeated]]] = {}
-        self._chunks: dict[tuple[str, ...], Chunk] = {}
+        self._chunks: dict[bytes, Chunk] = {}
         self._bringers: dict[int, Repeated] = {}
         registry.on_change.append(self._replan)
 
@@ -106,7 +106,7 @@ class Polls:
         else:
             entries = [self._registry.point(point.id) for point in polled]
             rows = [Row(value) for value in polled.values()]
-            chunk = self._chunk(tuple(point.id for point in polled), [entry.slot for entry in entries if entry])
+            chunk = self._chunk(array("I", [entry.slot for entry in entries if entry]))
             batch = batch_of(chunk, rows, time=self._clock.utc(), source=Source.POLL)
         for entry in entries:
             if entry is None or entry.device.device.plugin != plugin:
@@ -116,14 +116,23 @@ class Polls:
                 self._bringers[entry.slot] = item
         self.apply(batch)
         for device in {id(entry.device): entry.device for entry in entries if entry}.values():
-            self._registry.answered(device)
+            self.answered(device)
 
-    def _chunk(self, key: tuple[str, ...], slots: Sequence[int]) -> Chunk:
+    def answered(self, entry: DeviceEntry, *, latency_s: float | None = None, by: PointGroup | None = None) -> None:
+        """Note that a device answered; one that was offline comes back with all its groups, but ``by``, at once."""
+        back = entry.status is DeviceStatus.OFFLINE
+        self._registry.answered(entry, latency_s=latency_s)
+        if back:
+            structlog.get_logger().info("device_online", plugin=entry.device.plugin, device=entry.id)
+            self._poll_now(entry, but=by)
+
+    def _chunk(self, slots: array[int]) -> Chunk:
+        key = slots.tobytes()
         chunk = self._chunks.get(key)
         if chunk is None:
             if len(self._chunks) > 10_000:  # a plugin whose answers never repeat: begin anew
                 self._chunks.clear()
-            chunk = self._chunks[key] = Chunk(array("I", slots))
+            chunk = self._chunks[key] = Chunk(slots)
         return chunk
 
     # what goes out
@@ -157,6 +166,7 @@ class Polls:
                 interval,
                 self._work(points[0].device, group),
                 longest_delay=LONGEST_PROBE_DELAY_S,
+                quiet=(DeviceTimeout, TimeoutError),  # a silent device is told of by its status
             )
             groups[interval] = group, self._poller.add(item, at_once=True)
         if not groups:
@@ -172,7 +182,6 @@ class Polls:
 
     async def read(self, driver: Driver, entry: DeviceEntry, group: PointGroup) -> Sequence[ReadingBatch]:
         """Read a group once, apply what comes and note whether the device answered; raises what the driver raises."""
-        was = entry.status
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(LONGEST_READ_S):
@@ -184,12 +193,9 @@ class Polls:
             entry.last_error = str(error)
             raise
         elapsed = self._clock.monotonic() - started
-        self._registry.answered(entry, latency_s=elapsed / max(1, len(batches)))
+        self.answered(entry, latency_s=elapsed / max(1, len(batches)), by=group)
         for batch in batches:
             self.apply(batch)
-        if was is DeviceStatus.OFFLINE:
-            structlog.get_logger().info("device_online", plugin=entry.device.plugin, device=entry.id)
-            self._poll_now(entry, but=group)
         return batches
 
     def _note_silence(self, entry: DeviceEntry, error: Exception) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from core.clock import Clock
-from core.errors import Invalid, PlantroomError, PluginNotRunning
+from core.errors import Invalid, PlantroomError, PluginError, PluginNotRunning
 from core.jobs import Job, Jobs
 from core.model import DeviceStatus, Inventory
 from core.plugin import JobContext, JobKind
@@ -24,17 +24,21 @@ RETRY_WHEN_EMPTY_S = 15.0
 class _Report:
     """Hands what a driver finds to the registry, and how far it is to the job (`core.services.ScanReport`)."""
 
-    def __init__(self, context: JobContext, registry: Registry) -> None:
+    def __init__(self, plugin: str, context: JobContext, registry: Registry, polls: Polls) -> None:
+        self._plugin = plugin
         self._context = context
         self._registry = registry
+        self._polls = polls
         self.devices: set[str] = set()
         self.points = 0
         self.progress = context.progress
         self.warn = context.warn
 
     def found(self, inventory: Inventory) -> None:
+        if inventory.device.plugin != self._plugin:
+            raise PluginError(f"device {inventory.device.id!r} is not {self._plugin}'s: make it with ctx.device()")
         self._registry.put([inventory])
-        self._registry.answered(self._registry.device(inventory.device.id))
+        self._polls.answered(self._registry.device(inventory.device.id))
         self.devices.add(inventory.device.id)
         self.points += len(inventory.points)
         self._context.found(1)
@@ -88,27 +92,34 @@ class Scans:
 
     async def _run(self, context: JobContext, params: Mapping[str, Any]) -> dict[str, Any]:
         request = ScanRequest(tuple(params["instances"]), tuple(params["targets"]))
-        report = _Report(context, self._registry)
-        failures: list[PlantroomError] = []
+        reports: list[_Report] = []
+        failures: list[Exception] = []
         for plugin in params["plugins"]:
-            driver = self._polls.driver(plugin)
-            if driver is None:
-                raise PluginNotRunning(f"{plugin} does not run.")
-            self._last[plugin] = self._clock.monotonic()
+            report = _Report(plugin, context, self._registry, self._polls)
+            reports.append(report)
             try:
-                await driver.scan(request, report)
-            except PlantroomError as error:
-                if len(params["plugins"]) == 1:
-                    raise
+                await self._scan(plugin, request, report)
+            except Exception as error:  # a plugin's code: its failure does not keep the others from scanning
                 failures.append(error)
-                context.warn(error.code, f"{plugin}: {error}", error.remedy)
-            else:
-                if report.devices and request == ScanRequest():
-                    self._note_vanished(plugin, report.devices)
-        if failures and len(failures) == len(params["plugins"]):
+                if len(params["plugins"]) > 1:
+                    _warn_of(context, plugin, error)
+        if len(failures) == len(params["plugins"]):
             raise failures[0]
-        structlog.get_logger().info("scan_done", devices=len(report.devices), points=report.points)
-        return {"devices": len(report.devices), "points": report.points}
+        found = {
+            "devices": sum(len(report.devices) for report in reports),
+            "points": sum(report.points for report in reports),
+        }
+        structlog.get_logger().info("scan_done", **found)
+        return found
+
+    async def _scan(self, plugin: str, request: ScanRequest, report: _Report) -> None:
+        driver = self._polls.driver(plugin)
+        if driver is None:
+            raise PluginNotRunning(f"{plugin} does not run.")
+        self._last[plugin] = self._clock.monotonic()
+        await driver.scan(request, report)
+        if report.devices and request == ScanRequest():
+            self._note_vanished(plugin, report.devices)
 
     def _note_vanished(self, plugin: str, found: set[str]) -> None:
         """Mark the devices that neither this full scan nor their last poll reached."""
@@ -118,3 +129,12 @@ class Scans:
             if entry.id not in found and entry.status is DeviceStatus.OFFLINE and not entry.vanished
         ]
         self._registry.mark_vanished(gone)
+
+
+def _warn_of(context: JobContext, plugin: str, error: Exception) -> None:
+    """Tell of one plugin's failure in a scan of several."""
+    if isinstance(error, PlantroomError):
+        context.warn(error.code, f"{plugin}: {error}", error.remedy)
+        return
+    structlog.get_logger().error("scan_failed", plugin=plugin, error=str(error), exc_info=error)
+    context.warn(PluginError.code, f"{plugin}: {type(error).__name__}: {error}", PluginError.remedy)

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import ipaddress
 from collections import Counter
-from typing import Protocol
+from typing import Protocol, cast
 
 import attrs
 import structlog
@@ -72,13 +72,13 @@ class Server:
         self._web_server: _WebServer | None = None
         self._listener: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None
+        self._current: web.Server
         self._sweeper: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
         """Where the server is to be found, once it has started."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)
-        return str(URL.build(scheme="http", host=host, port=self.port)).rstrip("/")
+        return str(URL.build(scheme="http", host=_reachable(self._host), port=self.port))
 
     @property
     def connections(self) -> int:
@@ -102,6 +102,7 @@ class Server:
         """Let this application answer from the next request on; requests under way end in the one they began in."""
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
+        self._current = cast("web.Server", runner.server)
         self._runner, old = runner, self._runner
         if old is not None:
             await old.cleanup()
@@ -168,11 +169,6 @@ class Server:
         finally:
             if isinstance(request.protocol, _Connection):
                 request.protocol.end_request()
-
-    @property
-    def _current(self) -> web.Server:
-        assert self._runner is not None and self._runner.server is not None
-        return self._runner.server
 
     def _check_host(self, request: web.BaseRequest) -> None:
         """On loopback, answer to loopback's own names only: a web page may have pointed its name here."""
@@ -324,6 +320,17 @@ def _closed_application(state: str) -> web.Application:
         return refuse if route is None else handler
 
     return build_application([("core", healthz())], [Middleware(Phase.ERRORS, close)])
+
+
+def _reachable(host: str) -> str:
+    """Name the address under which this machine reaches what listens on all addresses."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
 
 
 def _is_loopback(host: str) -> bool:

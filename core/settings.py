@@ -108,22 +108,18 @@ def _site(value: Any) -> str:
 
 
 SCHEMA = {
-    vol.Optional("http"): vol.Maybe(
-        {
-            vol.Optional("host"): validators.host,
-            vol.Optional("port"): validators.port_or_any,
-            vol.Optional("allow_unauthenticated"): validators.boolean,
-        }
-    ),
+    vol.Optional("http"): {
+        vol.Optional("host"): validators.host,
+        vol.Optional("port"): validators.port_or_any,
+        vol.Optional("allow_unauthenticated"): validators.boolean,
+    },
     vol.Optional("data_dir"): validators.file_path,
     vol.Optional("site"): _site,
-    vol.Optional("log"): vol.Maybe(
-        {
-            vol.Optional("level"): validators.one_of(*LOG_LEVELS),
-            vol.Optional("format"): validators.one_of(*LOG_FORMATS),
-        }
-    ),
-    vol.Optional("plugins"): vol.Maybe(dict),
+    vol.Optional("log"): {
+        vol.Optional("level"): validators.one_of(*LOG_LEVELS),
+        vol.Optional("format"): validators.one_of(*LOG_FORMATS),
+    },
+    vol.Optional("plugins"): dict,
 }
 
 KERNEL_SCHEMA = vol.Schema(
@@ -149,18 +145,19 @@ def read(
     Raises ConfigError with every mistake in it, plugins' sections included. A plugin that cannot be imported is no
     mistake of the configuration: its entry has the error.
     """
-    top, faults = source.validate(SCHEMA)
-    top = top or {}
+    empty = [section for section in ("http", "log", "plugins") if source.at((section,)) is None]
+    checked, faults = source.validate(SCHEMA, without=empty)
+    top = checked or {}
     entries, plugin_faults = _entries(source, catalog)
     over = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     settings = Settings(
-        http=Http(**{**(top.get("http") or {}), **over}),
+        http=Http(**{**top.get("http", {}), **over}),
         data_dir=(data_dir or top.get("data_dir") or Path("data")).absolute(),
         site=top.get("site", "local"),
-        log=LogSettings(**(top.get("log") or {})),
+        log=LogSettings(**top.get("log", {})),
         plugins=tuple(entries),
     )
-    if source.complete and not faults:
+    if source.complete and checked is not None:
         plugin_faults.extend(_exposure(source, settings, option=None if host is None else "--host"))
     raise_for([*source.faults, *faults, *plugin_faults])
     return settings
@@ -203,7 +200,8 @@ def _entry(source: Source, catalog: Catalog, name: Any) -> tuple[PluginEntry | N
     faults = _name_faults(source, path)
     kernel, kernel_faults = source.validate(KERNEL_SCHEMA, path)
     faults.extend(kernel_faults)
-    kernel = kernel or {}
+    if kernel is None:
+        return None, faults
     entry = PluginEntry(
         name=str(name),
         use=kernel.get("use", str(name)),
@@ -229,17 +227,14 @@ def _name_faults(source: Source, path: KeyPath) -> list[Fault]:
 def _loaded(source: Source, catalog: Catalog, entry: PluginEntry) -> tuple[PluginEntry, list[Fault]]:
     try:
         plugin_class = catalog.load(entry.use)
-        schema = vol.Schema(plugin_class.schema)
     except ConfigError as error:
         at = (*entry.path, "use") if entry.use != entry.name else entry.path
         return entry, [source.fault(at, problem) for problem in error.problems]
     except PluginError as error:
         return attrs.evolve(entry, error=error), []
-    except vol.SchemaError as error:
-        problem = PluginError(f"plugin '{entry.use}' has a schema that voluptuous refuses: {error}")
-        return attrs.evolve(entry, error=problem), []
+    schema = vol.Schema(plugin_class.schema)
     checked, faults = source.validate(schema, entry.path, without=KERNEL_KEYS)
-    if faults:
+    if checked is None:
         return entry, faults
     config, faults = structured(source, checked, plugin_class.config_class, at=entry.path)
     shown = {**_shown(_defaults(schema)), **entry.redacted}

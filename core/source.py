@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -94,7 +94,7 @@ class Source:
         return checked
 
     def validate(self, schema: Any, at: KeyPath = (), *, without: Collection[str] = ()) -> tuple[Any, list[Fault]]:
-        """Return the part at a path as the schema makes it, and every mistake in it.
+        """Return the part at a path as the schema makes it (None if it cannot), and every mistake in it.
 
         A `Secret` in the place of an option that takes plain text is revealed to it.
         """
@@ -147,7 +147,7 @@ def suggestion(given: object, known: Iterable[object], *, what: str) -> str:
 
 def _told(schema: Any, error: vol.Invalid, *, data: Any, also_known: Collection[str]) -> str:
     path = schemas.path_of(error)
-    if isinstance(error, vol.RequiredFieldInvalid):
+    if error.error_message == "required key not provided":
         return "this option is missing; give it a value"
     if error.error_message == "extra keys not allowed":
         known = schemas.known_keys(schema, path[:-1]).union(also_known if len(path) == 1 else ())
@@ -191,6 +191,8 @@ _WORDS = {
 
 def _in_words(message: str) -> str:
     """Turn voluptuous' names of types into those of people who write YAML."""
+    if message == "not a valid value":
+        return "expected another value"
     return re.sub(r"^expected (.+)$", lambda found: f"expected {_WORDS.get(found[1], found[1])}", message)
 
 

@@ -96,7 +96,7 @@ def structure_type(hint: Any, info: FieldInfo, scalars: Scalars) -> Structure:
     if origin in (Union, types.UnionType):
         return _union(get_args(hint), info, scalars)
     if origin is tuple and get_args(hint)[1:] == (...,):
-        return _tuple(structure_type(get_args(hint)[0], info, scalars), info)
+        return _tuple(structure_type(get_args(hint)[0], info, scalars), info, indexed=scalars.typed)
     if origin is Literal:
         return _choice({str(choice): choice for choice in get_args(hint)})
     if hint is Any:
@@ -139,7 +139,7 @@ def _one_of(members: tuple[type, ...]) -> Structure:
     return structure
 
 
-def _tuple(item: Structure, info: FieldInfo) -> Structure:
+def _tuple(item: Structure, info: FieldInfo, *, indexed: bool) -> Structure:
     least, most = info.min_items or 0, math.inf if info.max_items is None else info.max_items
 
     def structure(values: object) -> tuple[Any, ...]:
@@ -153,7 +153,7 @@ def _tuple(item: Structure, info: FieldInfo) -> Structure:
             try:
                 items.append(item(value))
             except (Wrong, BaseValidationError) as error:
-                faults.extend(_below(index, error))
+                faults.extend(_below(index, error) if indexed else faults_of(error))
         if faults:
             raise Wrong(*faults)
         return tuple(items)

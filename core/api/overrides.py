@@ -13,7 +13,7 @@ SHORTEST_INTERVAL_S = 0.1
 LONGEST_INTERVAL_S = 86_400.0
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Patch:
     """The body of a PATCH; a field that is not mentioned stays as it is."""
 

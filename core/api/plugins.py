@@ -13,9 +13,12 @@ from core.api.health import run_check
 from core.api.lists import ListQuery, envelope, found, page
 from core.cursors import Cursors
 from core.errors import InvalidCursor, PluginNotFound
+from core.events import EventHandler
 from core.manager import MANY, ONE, LoadedPlugin, PluginManager, PluginState
+from core.model import Inventory
+from core.plugin import Migration
 from core.registry import Registry
-from core.routes import Route
+from core.routes import Middleware, Route
 from core.serialize import field
 
 NAME = "plugins"
@@ -115,18 +118,21 @@ def _registered(plugin: LoadedPlugin) -> dict[str, Any]:
     return short
 
 
-def _short(item: Any) -> str:
-    for name in ("name", "path", "version"):
-        if hasattr(item, name):
-            method = f"{item.method} " if hasattr(item, "method") else ""
-            return f"{method}{getattr(item, name)}"
-    if hasattr(item, "phase"):
-        return str(item.phase.name)
-    if hasattr(item, "device"):
-        return str(item.device.id)
-    if hasattr(item, "event"):
-        return str(item.event.__name__)
-    return getattr(item, "__name__", type(item).__name__)
+def _short(item: object) -> str:
+    """Name one thing that a plugin brought."""
+    match item:
+        case Inventory(device=device):
+            return device.id
+        case Route(method=method, path=path):
+            return f"{method} {path}"
+        case Middleware(phase=phase):
+            return phase.name
+        case Migration(version=version):
+            return str(version)
+        case EventHandler(event=event):
+            return event.__name__
+    name = getattr(item, "name", None) or getattr(item, "__name__", None)
+    return str(name or type(item).__name__)
 
 
 def _checks(plugin: LoadedPlugin) -> list[dict[str, str]]:

@@ -1,0 +1,190 @@
+"""The parent's side of the simulated building: starts the child process, watches it, starts it again, stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from pathlib import Path
+from typing import TypeVar
+
+from structlog.typing import FilteringBoundLogger
+
+from core.plugin import Clock
+from plugins.simulator.config import SimulatorConfig
+from plugins.simulator.errors import AddressTaken, SimulatorError
+
+StreamT = TypeVar("StreamT")
+
+READY = "READY"
+FAILED = "FAILED"
+
+START_TIMEOUT_S = 15.0
+STOP_GRACE_S = 0.8
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 30.0
+STEADY_AFTER_S = 60.0
+
+
+def arguments_of(config: SimulatorConfig) -> list[str]:
+    """Write a configuration as the child's arguments."""
+    return [
+        f"--seed={config.seed}",
+        f"--speed={config.speed}",
+        f"--host={config.host}",
+        f"--port={config.port}",
+        f"--network={config.network}",
+    ]
+
+
+class BuildingProcess:
+    """One run of the child; it ends by itself when this process does, because its standard input ends then."""
+
+    def __init__(self, config: SimulatorConfig, log: FilteringBoundLogger) -> None:
+        self._config = config
+        self._log = log
+        self._process: Process | None = None
+        self._relay: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, once started."""
+        return self._process.pid if self._process else None
+
+    async def start(self) -> None:
+        """Start the child and wait until it serves; raises AddressTaken or SimulatorError."""
+        # The child inherits the mask, so that a Ctrl-C before it can ignore SIGINT does not reach it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "plugins.simulator", *arguments_of(self._config)),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                env=_environment(),
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        errors = _piped(self._process.stderr)
+        self._relay = asyncio.create_task(self._relay_errors(errors), name="simulator:stderr")
+        try:
+            await self._await_ready(self._process)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def ended(self) -> int:
+        """Wait until the child ends; return its exit code, negative for a signal."""
+        if self._process is None:
+            raise SimulatorError("the simulated building was not started")
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """End the child: by closing its standard input, after a grace period by force."""
+        process, relay = self._process, self._relay
+        if process is None or relay is None:
+            return
+        _piped(process.stdin).close()
+        try:
+            async with asyncio.timeout(STOP_GRACE_S):
+                await process.wait()
+        except TimeoutError:
+            self._log.warning("simulator_killed", grace_s=STOP_GRACE_S)
+        finally:
+            if process.returncode is None:
+                process.kill()
+        await process.wait()
+        await relay
+
+    async def _await_ready(self, process: Process) -> None:
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                line = (await _piped(process.stdout).readline()).decode().strip()
+        except TimeoutError as error:
+            raise SimulatorError(f"the simulated building did not start within {START_TIMEOUT_S:g} s") from error
+        word, _, rest = line.partition(" ")
+        if word == FAILED:
+            raise AddressTaken(rest)
+        if word != READY:
+            raise SimulatorError("the simulated building ended before it was ready; its own words are in the log")
+        devices, points = rest.split()
+        self._log.info("simulator_ready", pid=process.pid, devices=int(devices), points=int(points))
+
+    async def _relay_errors(self, errors: asyncio.StreamReader) -> None:
+        while chunk := await errors.read(8192):
+            for line in chunk.decode(errors="replace").splitlines():
+                self._log.warning("simulator_stderr", line=line)
+
+
+class Supervisor:
+    """Keeps one child running.
+
+    ``problem`` says why it does not run, and is None while it does; ``restarts`` counts the attempts to start it again.
+    """
+
+    def __init__(self, config: SimulatorConfig, log: FilteringBoundLogger, *, clock: Clock) -> None:
+        self.problem: str | None = "not started"
+        self.restarts = 0
+        self._config = config
+        self._log = log
+        self._clock = clock
+        self._child = BuildingProcess(config, log)
+
+    @property
+    def pid(self) -> int | None:
+        """The present child's process id."""
+        return self._child.pid
+
+    async def start(self) -> None:
+        """Start the first child; raises AddressTaken or SimulatorError."""
+        await self._child.start()
+        self.problem = None
+
+    async def watch(self) -> None:
+        """Start the child again whenever it ends, with capped exponential back-off and full jitter; never returns."""
+        failures = 0
+        while True:
+            started = self._clock.monotonic()
+            code = await self._child.ended()
+            await self._child.stop()
+            self.problem = f"the simulated building ended by itself with code {code}"
+            self._log.error("simulator_ended", code=code)
+            if self._clock.monotonic() - started > STEADY_AFTER_S:
+                failures = 0
+            failures = await self._start_again(failures)
+            self._log.info("simulator_recovered", restarts=self.restarts)
+
+    async def stop(self) -> None:
+        """End the child."""
+        await self._child.stop()
+        self.problem = "stopped"
+
+    async def _start_again(self, failures: int) -> int:
+        while self.problem is not None:
+            await self._clock.sleep(random.uniform(0.0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**failures)))
+            failures = min(failures + 1, 16)
+            self.restarts += 1
+            self._child = BuildingProcess(self._config, self._log)
+            try:
+                await self._child.start()
+            except SimulatorError as error:
+                self.problem = error.detail
+            else:
+                self.problem = None
+        return failures
+
+
+def _environment() -> dict[str, str]:
+    """Make the child find the same packages as this process, from whatever directory it is started."""
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _piped(stream: StreamT | None) -> StreamT:
+    if stream is None:
+        raise SimulatorError("the simulated building has no pipe to this process")
+    return stream

@@ -1,0 +1,108 @@
+"""One device's application layer: which services it offers, and how large its answers may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from bacpypes3.apdu import (
+    ReadPropertyMultipleACK,
+    ReadPropertyMultipleRequest,
+    ReadRangeRequest,
+    RejectPDU,
+    WritePropertyMultipleRequest,
+)
+from bacpypes3.app import Application
+from bacpypes3.appservice import ApplicationServiceAccessPoint
+from bacpypes3.basetypes import PropertyIdentifier, ReadAccessResult
+from bacpypes3.comm import bind
+from bacpypes3.errors import DecodingError, InvalidTag, PropertyError
+from bacpypes3.primitivedata import ObjectIdentifier
+from bacpypes3.service.object import read_property_to_result_element
+
+from plugins.simulator.device import SimulatedDevice
+from plugins.simulator.server.presented import PresentedDevice, PresentedObject
+from plugins.simulator.server.router import Port
+
+SERVICES = ("read-property", "write-property", "subscribe-cov", "who-is", "who-has")
+MULTIPLE_SERVICES = ("read-property-multiple", "write-property-multiple")
+MULTIPLE_REQUESTS = (ReadPropertyMultipleRequest, WritePropertyMultipleRequest)
+NEVER_OFFERED = (ReadRangeRequest,)
+SEGMENT_HEADER_BYTES = 5
+ANY_DEVICE = ObjectIdentifier(("device", 4194303))
+
+
+class AccessPoint(ApplicationServiceAccessPoint):  # type: ignore[misc]
+    """Keeps answers within the device's own APDU length, headers included, which bacpypes3 leaves out of account."""
+
+    async def sap_confirmation(self, apdu: Any) -> None:
+        """Send an answer, in segments where it is long and both sides can."""
+        for transaction in self.serverTransactions:
+            if transaction.invokeID == apdu.apduInvokeID and transaction.pdu_address == apdu.pduDestination:
+                longest = min(transaction.maxApduLengthAccepted, int(self.device_object.maxApduLengthAccepted))
+                transaction.maxApduLengthAccepted = longest - SEGMENT_HEADER_BYTES
+        await super().sap_confirmation(apdu)
+
+
+class DeviceApplication(Application):  # type: ignore[misc]
+    """Answers for one device."""
+
+    def __init__(self, device: SimulatedDevice, port: Port, *, clock: Callable[[], datetime]) -> None:
+        super().__init__()
+        multiple = device.product.read_property_multiple
+        services = (*SERVICES, *MULTIPLE_SERVICES) if multiple else SERVICES
+        self._not_offered = NEVER_OFFERED if multiple else (*NEVER_OFFERED, *MULTIPLE_REQUESTS)
+        presented = PresentedDevice(device, services, clock=clock)
+        self.asap = AccessPoint(presented, self.device_info_cache)
+        bind(self, self.asap, port)
+        self.add_object(presented)
+        for data in device.objects:
+            self.add_object(PresentedObject(data))
+
+    def check_subscribers(self, presented: PresentedObject | None = None) -> None:
+        """Notify the subscribers of one object, or of all, where values have moved far enough."""
+        for identifier, detection in tuple(self._cov_detections.items()):
+            if presented is None or identifier == presented.objectIdentifier:
+                detection.check()
+
+    async def indication(self, apdu: Any) -> None:
+        """Take a request; reject one for a service that bacpypes3 has, but the device does not offer."""
+        if isinstance(apdu, self._not_offered):
+            await self.response(RejectPDU(reason="unrecognizedService", context=apdu))
+        else:
+            await super().indication(apdu)
+
+    async def do_WritePropertyRequest(self, apdu: Any) -> None:  # noqa: N802 - bacpypes3 calls it so
+        """Write a property; a value of the wrong datatype is an error, as the standard has it (15.9.1.3)."""
+        try:
+            await super().do_WritePropertyRequest(apdu)
+        except (InvalidTag, DecodingError, ValueError, TypeError) as error:
+            raise PropertyError("invalidDataType") from error
+
+    async def do_ReadPropertyMultipleRequest(self, apdu: Any) -> None:  # noqa: N802 - bacpypes3 calls it so
+        """Read properties of several objects; what cannot be read is an error in its own place."""
+        results = []
+        for specification in apdu.listOfReadAccessSpecs:
+            identifier = specification.objectIdentifier
+            if identifier == ANY_DEVICE:
+                identifier = self.device_object.objectIdentifier
+            found = self.get_object_id(identifier)
+            elements = [
+                await read_property_to_result_element(found, name, reference.propertyArrayIndex)
+                for reference in specification.listOfPropertyReferences
+                for name in _names(found, reference.propertyIdentifier)
+            ]
+            results.append(ReadAccessResult(objectIdentifier=identifier, listOfResults=elements))
+        await self.response(ReadPropertyMultipleACK(listOfReadAccessResults=results, context=apdu))
+
+
+def _names(found: PresentedObject | PresentedDevice | None, asked: PropertyIdentifier) -> list[PropertyIdentifier]:
+    """Spell out all, required and optional (ASHRAE 135, 15.7.3.1.2)."""
+    if found is None or asked not in (PropertyIdentifier.all, PropertyIdentifier.required, PropertyIdentifier.optional):
+        return [asked]
+    names = found.property_names()
+    if asked != PropertyIdentifier.all:
+        required = found.required_names()
+        names = [name for name in names if (name in required) == (asked == PropertyIdentifier.required)]
+    return [PropertyIdentifier(name) for name in names]

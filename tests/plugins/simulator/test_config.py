@@ -1,0 +1,48 @@
+"""The plugin's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import voluptuous as vol
+
+from plugins.simulator import SimulatorPlugin
+from plugins.simulator.config import SCHEMA, SimulatorConfig
+
+
+def test_every_option_has_a_default() -> None:
+    assert vol.Schema(SCHEMA)({}) == {}
+    assert SimulatorConfig() == SimulatorConfig(seed=1, speed=60, host="127.0.0.1", port=47809, network=2001)
+    assert SimulatorPlugin.config_class is SimulatorConfig
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": 0}, {"speed": 1}, {"speed": 0.5}, {"host": "10.0.0.1", "port": 47810}, {"network": 65534}],
+)
+def test_sensible_options_are_taken(options: dict[str, Any]) -> None:
+    assert vol.Schema(SCHEMA)(options) == options
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seed": -1},
+        {"seed": True},
+        {"seed": "one"},
+        {"speed": 0},
+        {"speed": float("nan")},
+        {"host": "localhost"},
+        {"host": "::1"},
+        {"host": 5},
+        {"port": 0},
+        {"port": 65536},
+        {"port": 1.5},
+        {"network": 65535},
+        {"colour": "red"},
+    ],
+)
+def test_senseless_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(vol.Invalid):
+        vol.Schema(SCHEMA)(options)
