@@ -94,8 +94,12 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _plugin_commands(installation: Installation, *, forgiving: bool) -> Mapping[str, CliCommand]:
-    """Collect plugins' commands; ``forgiving`` where only help is shown, for which no configuration is needed."""
-    entries: Sequence[PluginEntry]
+    """Collect plugins' commands: those of the configuration, and of the bundled plugins that it leaves out.
+
+    ``forgiving`` where only help is shown, for which no configuration is needed.
+    """
+    entries: list[PluginEntry] = []
+    data_dir = (installation.data_dir or Path("data")).absolute()
     if installation.files:
         try:
             settings, _source = installation.settings()
@@ -104,10 +108,9 @@ def _plugin_commands(installation: Installation, *, forgiving: bool) -> Mapping[
                 raise
             _say("plantroom: plugins' commands are not listed, the configuration has mistakes; see `plantroom check`")
             return {}
-        entries, data_dir = settings.plugins, settings.data_dir
-    else:
-        entries = tuple(bundled_at_defaults(Catalog()))
-        data_dir = (installation.data_dir or Path("data")).absolute()
+        entries, data_dir = [entry for entry in settings.plugins if entry.enabled], settings.data_dir
+    used = {entry.use for entry in entries}
+    entries += [entry for entry in bundled_at_defaults(Catalog()) if entry.use not in used]
     return commands_of(entries, data_dir, taken=BUILT_IN, warn=_say)
 
 

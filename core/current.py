@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from array import array
 from collections.abc import Iterable
@@ -125,7 +126,7 @@ class CurrentReadings:
     def _take_value(self, batch: ReadingBatch, row: int, slot: int) -> bool:
         value, old = batch.values[row], self._values[slot]
         text, integer = batch.texts.get(row), batch.integers.get(row)
-        same_number = value == old or (value != value and old != old)
+        same_number = value == old or (math.isnan(value) and math.isnan(old))
         same = same_number and text == self._texts.get(slot) and integer == self._integers.get(slot)
         if same:
             return False
@@ -168,7 +169,7 @@ class CurrentReadings:
         if kind is Kind.TEXT:
             return self._texts.get(slot)
         number = self._values[slot]
-        if number != number:
+        if math.isnan(number):
             return None
         if kind is Kind.BOOLEAN:
             return number != 0.0
@@ -213,7 +214,7 @@ class CurrentReadings:
         number, integer = self._values[slot], self._integers.get(slot)
         return StoredReading(
             slot=slot,
-            value=None if number != number else number,
+            value=None if math.isnan(number) else number,
             text=self._texts.get(slot),
             integer=None if integer is None else str(integer),
             reason=self._reasons[slot],

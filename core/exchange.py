@@ -6,7 +6,7 @@ import asyncio
 import functools
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -65,7 +65,10 @@ class Exchange:
 
     async def close(self) -> None:
         """Cancel what is under way."""
-        tasks: list[asyncio.Task[Any]] = [*set(self._reads.values()), *(task for _command, task in self._writes.values())]
+        tasks: list[asyncio.Task[Any]] = [
+            *set(self._reads.values()),
+            *(task for _command, task in self._writes.values()),
+        ]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -122,7 +125,8 @@ class Exchange:
             if driver is None:
                 return await self._run_pollers(points)
             if device.status is DeviceStatus.OFFLINE:
-                raise DeviceOffline(f"{device.id} has been offline since its last poll: {device.last_error}")
+                offline = DeviceOffline(f"{device.id} has been offline since its last poll: {device.last_error}")
+                return dict.fromkeys((point.slot for point in points), offline)
             async with asyncio.timeout(LONGEST_READ_S):
                 batches = await self._polls.read(driver, device, group_of(points))
         except TimeoutError:
@@ -131,7 +135,9 @@ class Exchange:
         except PlantroomError as error:
             return {point.slot: error for point in points}
         except Exception as error:  # a plugin's code: its failure stays with the points of this device
-            structlog.get_logger().exception("read_failed", plugin=device.device.plugin, device=device.id, error=str(error))
+            structlog.get_logger().exception(
+                "read_failed", plugin=device.device.plugin, device=device.id, error=str(error)
+            )
             failure = PluginError(f"{device.device.plugin} failed to read {device.id}: {type(error).__name__}.")
             return {point.slot: failure for point in points}
         return {batch.chunk.slots[row]: error for batch in batches for row, error in batch.errors.items()}

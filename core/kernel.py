@@ -33,7 +33,7 @@ from core.routes import Metric, Route
 from core.scans import Scans
 from core.server import Server
 from core.settings import Settings
-from core.storage import Storage, open_storage
+from core.storage import open_storage
 from core.web import build_application
 
 SAVE_EVERY_S = 10.0

@@ -237,8 +237,7 @@ class PluginManager:
             plugin.error = f"waits for {', '.join(missing)}, which does not run"
             self._tell(plugin, PluginState.WAITING)
             return
-        assert plugin.instance is not None
-        limit = plugin.instance.start_timeout_s
+        limit = type(plugin.instance).start_timeout_s if plugin.instance else 0.0
         deadline = asyncio.timeout(limit)
         try:
             async with deadline:
@@ -261,8 +260,7 @@ class PluginManager:
                 self._tell(plugin, PluginState.STOPPED)
 
     async def _leave(self, plugin: LoadedPlugin, host: Host) -> None:
-        assert plugin.instance is not None
-        limit = plugin.instance.stop_timeout_s
+        limit = type(plugin.instance).stop_timeout_s if plugin.instance else 0.0
         try:
             try:
                 await host.dismiss(plugin)

@@ -24,7 +24,8 @@ MIGRATIONS = (
         """
         CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
         CREATE TABLE devices (
-            id TEXT PRIMARY KEY, device TEXT NOT NULL, overrides TEXT NOT NULL, last_seen REAL, vanished INTEGER NOT NULL
+            id TEXT PRIMARY KEY, device TEXT NOT NULL, overrides TEXT NOT NULL, last_seen REAL,
+            vanished INTEGER NOT NULL
         ) WITHOUT ROWID;
         CREATE TABLE points (
             slot INTEGER PRIMARY KEY, device_id TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
@@ -109,8 +110,8 @@ class Persistence:
         ]
         try:
             await self._storage.write(
-                (f"DELETE FROM readings WHERE slot IN (SELECT slot {_OUTDATED})", outdated),
-                (f"DELETE {_OUTDATED}", outdated),
+                (_DELETE_OUTDATED_READINGS, outdated),
+                (_DELETE_OUTDATED_POINTS, outdated),
                 ("DELETE FROM devices WHERE id = ?", gone),
                 (_UPSERT_DEVICE, [_device_row(entry) for entry in changed]),
                 (_UPSERT_POINT, [_point_row(point) for entry in changed for point in entry.points.values()]),
@@ -123,10 +124,14 @@ class Persistence:
             raise
 
 
-_OUTDATED = "FROM points WHERE device_id = ? AND slot < ?"
-"""Points of a device that was deleted, and perhaps found again since: those have new, higher slots."""
+# the points of a device that was deleted, and perhaps found again since: those have new, higher slots
+_DELETE_OUTDATED_READINGS = (
+    "DELETE FROM readings WHERE slot IN (SELECT slot FROM points WHERE device_id = ? AND slot < ?)"
+)
+_DELETE_OUTDATED_POINTS = "DELETE FROM points WHERE device_id = ? AND slot < ?"
 _UPSERT_DEVICE = """INSERT INTO devices VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
-    device = excluded.device, overrides = excluded.overrides, last_seen = excluded.last_seen, vanished = excluded.vanished"""
+    device = excluded.device, overrides = excluded.overrides,
+    last_seen = excluded.last_seen, vanished = excluded.vanished"""
 _UPSERT_POINT = """INSERT INTO points VALUES (?, ?, ?, ?, ?) ON CONFLICT (slot) DO UPDATE SET
     point = excluded.point, overrides = excluded.overrides, vanished = excluded.vanished"""
 _UPSERT_READING = "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -56,7 +56,7 @@ class Poller:
 
     def __init__(self, clock: Clock, *, seed: int | None = None) -> None:
         self._clock = clock
-        self._random = random.Random(seed)  # noqa: S311 - spreads load, guards nothing
+        self._random = random.Random(seed)
         self._heap: list[tuple[float, int, Repeated]] = []
         self._order = itertools.count()
         self._all: set[Repeated] = set()

@@ -13,7 +13,8 @@ from core.errors import DeviceTimeout, PlantroomError, PluginError
 from core.events import EventBus, ReadingsChanged
 from core.leases import Leases
 from core.model import Device, DeviceStatus, Source
-from core.plugin import Polled, Poller as PluginPoller
+from core.plugin import Polled
+from core.plugin import Poller as PluginPoller
 from core.poller import Poller, Repeated
 from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
 from core.registry import DeviceEntry, PointEntry, Registry

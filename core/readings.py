@@ -114,7 +114,7 @@ def batch_of(chunk: Chunk, rows: Sequence[Row], *, time: float, source: Source) 
     return ReadingBatch(chunk, time, source, values, bytes(reasons), bytes(flags), texts, integers, errors)
 
 
-def _number(value: float | int | bool) -> float:
+def _number(value: float) -> float:
     try:
         return float(value)
     except OverflowError:

@@ -69,7 +69,9 @@ class Middleware:
     wrap: Callable[[Route | None, Handler], Handler]
 
 
-def from_aiohttp(phase: Phase, middleware: Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]) -> Middleware:
+def from_aiohttp(
+    phase: Phase, middleware: Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+) -> Middleware:
     """Place an ordinary aiohttp middleware at a phase."""
 
     def wrap(_route: Route | None, handler: Handler) -> Handler:

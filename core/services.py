@@ -58,8 +58,10 @@ class Driver(Protocol):
         ...
 
     async def write(self, command: Command) -> WriteResult:
-        """Write or relinquish, and read back; raises NotWritable, ValueNotSuitable, PriorityNotAllowed,
-        PointNotFound, DeviceRefused or DeviceTimeout."""
+        """Write or relinquish, and read back.
+
+        Raises NotWritable, ValueNotSuitable, PriorityNotAllowed, PointNotFound, DeviceRefused or DeviceTimeout.
+        """
         ...
 
     async def priorities(self, point: Point) -> Priorities:

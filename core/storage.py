@@ -87,7 +87,7 @@ async def open_storage(data_dir: Path) -> AsyncIterator[Storage]:
     path = data_dir / FILE_NAME
     async with AsyncExitStack() as stack:
         try:
-            data_dir.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
             writer = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
             await writer.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             await writer.execute("PRAGMA journal_mode = WAL")

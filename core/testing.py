@@ -69,7 +69,8 @@ async def running(yaml: str, folder: Path, *, clock: Clock | None = None) -> Asy
 
     path = folder / "plantroom.yaml"
     path.write_text(textwrap.dedent(yaml), encoding="utf-8")
-    settings = read(load([path]), Catalog(folder / "custom_plugins"), host="127.0.0.1", port=0, data_dir=folder / "data")
+    catalog = Catalog(folder / "custom_plugins")
+    settings = read(load([path]), catalog, host="127.0.0.1", port=0, data_dir=folder / "data")
     kernel = Kernel(settings, clock=clock)
     await kernel.start()
     try:
@@ -87,7 +88,7 @@ class StartPlantroom(Protocol):
 
 @pytest.fixture
 async def plantroom(tmp_path: Path) -> AsyncIterator[StartPlantroom]:
-    """Start kernels: ``running = await plantroom("plugins: {...}")``; each lives in a folder of the test's own."""
+    """Let a test start kernels, each from a piece of YAML and in a folder of its own."""
     async with AsyncExitStack() as stack:
         count = 0
 

@@ -23,6 +23,7 @@ def test_every_hook_is_asked_and_its_answer_checked() -> None:
 
 
 def test_every_event_of_the_kernel_is_on_the_page() -> None:
-    own = {name for name, each in vars(events).items() if inspect.isclass(each) and name.endswith(("Changed", "Stepped"))}
+    ends = ("Changed", "Stepped")
+    own = {name for name, each in vars(events).items() if inspect.isclass(each) and name.endswith(ends)}
 
     assert own == set(re.findall(r"`(\w+(?:Changed|Stepped))`", PAGE))

@@ -81,7 +81,7 @@ async def test_a_silent_station_leaves_the_house_running_and_says_so(
 async def test_the_lamp_driver_passes_the_test_of_the_page(plantroom: StartPlantroom, custom_plugins: Path) -> None:
     (custom_plugins / "lamps.py").write_text(LAMPS, encoding="utf-8")
     names: dict[str, object] = {}
-    exec(compile(TEST, PAGE, "exec"), names)  # noqa: S102 - our own page
+    exec(compile(TEST, PAGE, "exec"), names)
 
     test = names["test_the_lamp_is_dimmed_through_the_api"]
     assert callable(test)

@@ -39,7 +39,7 @@ class Program:
     @staticmethod
     async def _collect(stream: asyncio.StreamReader | None, lines: list[str]) -> None:
         assert stream is not None
-        async for line in stream:
+        while line := await stream.readline():
             lines.append(line.decode(errors="replace").rstrip("\n"))
 
     def logged(self, event: str) -> list[dict[str, Any]]:

@@ -104,7 +104,7 @@ async def test_a_room_follows_a_set_point_written_through_the_api(client: aiohtt
 def _a_room(points: dict[str, Any]) -> tuple[str, str]:
     """Pick a room: a writable temperature set-point and the room temperature beside it on the same device."""
     for point in points.values():
-        if point["writable"] and "setpoint" in point["name"].lower().replace("-", "") and "room" in point["name"].lower():
+        if point["writable"] and point["name"].lower().endswith("room temperature set-point"):
             for other in points.values():
                 name = other["name"].lower()
                 if other["device_id"] == point["device_id"] and "room temperature" in name and not other["writable"]:
@@ -184,9 +184,7 @@ async def test_a_simulator_that_is_killed_and_started_again_goes_offline_and_com
         assert {item["reading"]["reason"] for item in page["items"]} == {"offline"}
 
         simulator = await start("simulate", "--port", str(port), cwd=tmp_path)
-        await until(
-            lambda: get(client, "/api/v1/points?limit=1000"), lambda page: share_good(page) >= 0.99, seconds=30
-        )
+        await until(lambda: get(client, "/api/v1/points?limit=1000"), lambda page: share_good(page) >= 0.99, seconds=30)
     assert await program.stop() == 0
     assert await simulator.stop() == 0
 

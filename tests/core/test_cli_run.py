@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+import core
+from core.process import API_KEY_VARIABLE, sign_in
+from core.settings import Http, LogSettings, PluginEntry, Settings
+
+READY = b"Plantroom is ready on http://127.0.0.1:"
+LIMIT_S = 15
+
+SLOW = '''"""A plugin that dawdles, for tests."""
+
+import asyncio
+import sys
+import time
+from contextlib import asynccontextmanager
+
+import voluptuous as vol
+
+from core.plugin import Plugin, hookimpl
+
+
+class Slow(Plugin[dict]):
+    schema = {vol.Optional("start"): bool, vol.Optional("stop"): bool, vol.Optional("hang"): bool}
+    start_timeout_s = stop_timeout_s = 60.0
+
+    @hookimpl
+    @asynccontextmanager
+    async def lifespan(self):
+        print("entered", flush=True)
+        if self.config.get("start"):
+            await asyncio.Event().wait()
+        yield
+        print("left", flush=True)
+        if self.config.get("hang"):
+            time.sleep(60)
+        if self.config.get("stop"):
+            await asyncio.Event().wait()
+'''
+
+Start = Callable[..., Awaitable[asyncio.subprocess.Process]]
+
+
+@asynccontextmanager
+async def process(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    root = str(Path(core.__file__).parents[1])
+    started = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "core", "run", *arguments),
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": root},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield started
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.communicate()
+
+
+@pytest.fixture
+async def run(tmp_path: Path) -> AsyncIterator[Start]:
+    (tmp_path / "custom_plugins").mkdir()
+    (tmp_path / "custom_plugins" / "slow.py").write_text(SLOW, encoding="utf-8")
+    async with AsyncExitStack() as stack:
+
+        async def start(text: str, *arguments: str) -> asyncio.subprocess.Process:
+            (tmp_path / "plantroom.yaml").write_text(text, encoding="utf-8")
+            return await stack.enter_async_context(process(tmp_path, *arguments))
+
+        yield start
+
+
+async def line_of(process: asyncio.subprocess.Process) -> bytes:
+    assert process.stdout is not None
+    async with asyncio.timeout(LIMIT_S):
+        return await process.stdout.readline()
+
+
+async def end_of(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
+    async with asyncio.timeout(LIMIT_S):
+        _out, err = await process.communicate()
+    return process.returncode, err.decode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_run_says_when_it_is_ready_and_ends_in_good_order_on_a_signal(run: Start, number: signal.Signals) -> None:
+    started = await run("plugins: {}\n", "--port", "0")
+    ready = await line_of(started)
+    assert ready.startswith(READY)
+    assert await line_of(started) == b"no sign-in: the auth plugin is not enabled; loopback only\n"
+    url = ready.decode().split()[-1]
+    with await asyncio.to_thread(urllib.request.urlopen, f"{url}/healthz", timeout=5) as answer:
+        assert answer.status == 200
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    started.send_signal(number)
+    started.send_signal(number)
+    code, err = await end_of(started)
+    assert (code, "Traceback" in err) == (0, False)
+    assert loop.time() - began < 2
+
+
+async def test_a_signal_while_it_starts_ends_it_too(run: Start) -> None:
+    started = await run("plugins:\n  slow: {start: true}\n", "--port", "0")
+    assert await line_of(started) == b"entered\n"
+    started.send_signal(signal.SIGTERM)
+    code, err = await end_of(started)
+    assert (code, "Traceback" in err) == (0, False)
+
+
+@pytest.mark.parametrize("how", ["stop", "hang"])
+async def test_a_plugin_that_does_not_stop_holds_nobody_up(run: Start, how: str) -> None:
+    started = await run(f"plugins:\n  slow: {{{how}: true}}\n", "--port", "0")
+    while not (await line_of(started)).startswith(READY):
+        pass
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    started.send_signal(signal.SIGINT)
+    code, err = await end_of(started)
+    assert (code, "Traceback" in err) == (1, False)
+    assert loop.time() - began < 2.3
+    assert ("stopping took more than 1.7 s" in err) == (how == "stop")
+
+
+async def test_a_taken_port_is_a_line_that_names_it(run: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, err = await end_of(await run("plugins: {}\n", "--port", str(port)))
+    assert code == 1
+    line = err.splitlines()[-1]
+    assert line.startswith("plantroom: ")
+    assert str(port) in line
+    assert "--port" in line
+    assert "Traceback" not in err
+
+
+async def test_a_wrong_configuration_starts_nothing(run: Start, tmp_path: Path) -> None:
+    code, err = await end_of(await run("plugins:\n  slow: {strat: true}\nsite: X\n", "--port", "0"))
+    assert code == 2
+    assert err == (
+        "plantroom.yaml:2: plugins.slow.strat: unknown option; did you mean 'start'?\n"
+        "plantroom.yaml:3: site: expected 1 to 32 of the characters a-z, 0-9 and -, not 'X'\n"
+    )
+    assert not (tmp_path / "data").exists()
+
+
+def settings_with(*entries: PluginEntry, host: str = "127.0.0.1") -> Settings:
+    return Settings(Http(host), Path("/data"), "local", LogSettings(), entries)
+
+
+def test_how_to_sign_in_is_said_for_each_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
+    auth = PluginEntry(name="auth", use="auth")
+    assert sign_in(settings_with()) == "no sign-in: the auth plugin is not enabled; loopback only"
+    assert sign_in(settings_with(host="0.0.0.0")).endswith("whoever reaches this address may read and write")
+    assert sign_in(settings_with(auth)) == "sign-in: send the key in /data/admin-key as X-API-Key"
+    monkeypatch.setenv(API_KEY_VARIABLE, "x" * 32)
+    assert sign_in(settings_with(auth)) == "sign-in: send the key in the environment's PLANTROOM_API_KEY as X-API-Key"
