@@ -121,6 +121,9 @@ class Exchange:
         """Read points of one device; answers the error of each that failed, by slot."""
         device = points[0].device
         driver = self._polls.driver(device.device.plugin)
+        if not self._polls.runs(device.device.plugin):
+            stopped = PluginNotRunning(f"{device.device.plugin} does not run; see GET /api/v1/plugins.")
+            return dict.fromkeys((point.slot for point in points), stopped)
         try:
             if driver is None:
                 return await self._run_pollers(points)
@@ -200,6 +203,9 @@ class Exchange:
             if command.value is None:
                 raise ValueNotSuitable(f"{entry.id} takes no null; relinquish it instead.")
             command = attrs.evolve(command, value=suitable(entry.point, command.value))
+        before = await self._done_before(asked)
+        if before is not None:
+            return before
         async with self._turns.setdefault(entry.device.id, asyncio.Lock()):
             if command.expires_at is not None and command.expires_at <= self._clock.utc():
                 raise Conflict("The write had expired before its turn came; nothing was sent.")
@@ -208,8 +214,22 @@ class Exchange:
         self._results[asked.id] = asked, written
         if len(self._results) > RESULTS_KEPT:
             self._results.popitem(last=False)
-        await self._record(command, written)
+        await self._record(asked, written)
         return written
+
+    async def _done_before(self, command: Command) -> Written | None:
+        """Look a command up among those that were carried out before a restart; raises Conflict for another one."""
+        rows = await self._store.read(
+            "SELECT principal, origin, point_id, request, result FROM commands WHERE id = ?", (command.id,)
+        )
+        if not rows:
+            return None
+        principal, origin, point_id, request, result = rows[0]
+        if (principal, origin, point_id, request) != (*_asked(command)[:3], _request(command)):
+            raise Conflict("This Idempotency-Key was used for another write; take a new one.")
+        known = orjson.loads(result)
+        reading = self._registry.reading(self._registry.point(command.point.id))
+        return Written(reading, known["effective"], known["active_priority"])
 
     def _ready_driver(self, entry: PointEntry) -> Driver:
         plugin = entry.device.device.plugin
@@ -244,7 +264,6 @@ class Exchange:
 
     async def _record(self, command: Command, written: Written) -> None:
         """Store what was done before it is answered; keep the newest records only."""
-        request = {"value": command.value, "relinquish": command.relinquish, "priority": command.priority}
         result = {
             "value": written.reading.value if written.reading else None,
             "effective": written.effective,
@@ -252,7 +271,7 @@ class Exchange:
         }
         row = (
             command.id, command.principal, command.origin, command.point.id,
-            orjson.dumps(request).decode(), orjson.dumps(result).decode(), self._clock.utc(),
+            _request(command), orjson.dumps(result).decode(), self._clock.utc(),
         )  # fmt: skip
         await self._store.write(
             ("INSERT OR REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?)", [row]),
@@ -282,6 +301,11 @@ def _outcome(task: asyncio.Task[dict[int, PlantroomError]], slot: int) -> Plantr
     if task.cancelled():
         return PluginNotRunning("The read was given up: Plantroom or the plugin is stopping.")
     return task.result().get(slot)
+
+
+def _request(command: Command) -> str:
+    request = {"value": command.value, "relinquish": command.relinquish, "priority": command.priority}
+    return orjson.dumps(request).decode()
 
 
 def _asked(command: Command) -> tuple[object, ...]:

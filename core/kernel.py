@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -18,12 +18,12 @@ from core.api.metrics import ServerFigures
 from core.api.system import SystemFacts
 from core.clock import Clock, SystemClock
 from core.defaults import in_memory_services
-from core.errors import PluginError
+from core.errors import PluginError, PluginNotRunning
 from core.events import ClockStepped, EventBus, EventHandler, ReadingsChanged, Subscription
 from core.exchange import Exchange
 from core.jobs import MemoryJobs
 from core.leases import Leases
-from core.manager import LoadedPlugin, PluginManager
+from core.manager import LoadedPlugin, PluginManager, PluginState
 from core.persistence import MIGRATIONS, OWNER, Persistence
 from core.plugin import Context, logger
 from core.poller import Poller, Repeated
@@ -32,8 +32,9 @@ from core.registry import Registry
 from core.routes import Metric, Route
 from core.scans import Scans
 from core.server import Server
+from core.services import Services
 from core.settings import Settings
-from core.storage import open_storage
+from core.storage import StorageError, open_storage
 from core.web import build_application
 
 SAVE_EVERY_S = 10.0
@@ -89,20 +90,33 @@ class Kernel:
         self.manager.choose_services(self.services)
         self.leases.use(self.services.leadership)
         for plugin in self.manager:
-            await self.storage.migrate(plugin.name, plugin.many("register_migrations"))
+            try:
+                await self.storage.migrate(plugin.name, plugin.many("register_migrations"))
+            except StorageError as error:
+                self.manager.fail(plugin, error)
         self.exchange = Exchange(self.registry, self.polls, self.leases, self.storage, self.clock)
         self.jobs.register(self.scans.kind, owner="core")
         names = [plugin.name for plugin in self.manager]
         await stack.enter_async_context(self.leases.holding(names))
-        stack.push_async_callback(self._save_all)
         stack.push_async_callback(self.manager.stop, self)
+        stack.push_async_callback(self._save_all)
         for part in (self.exchange.close, self.jobs.close, self.poller.stop):
             stack.push_async_callback(part)
         self._keep_house()
         self.poller.start()
         self.parts = await self._parts()
         await self.manager.start(self)
+        self._fall_back()
         await self.server.swap(self.application())
+
+    def _fall_back(self) -> None:
+        """Go on with the services in memory where the plugins that were to provide them do not run."""
+        defaults = in_memory_services(self.clock)
+        for plugin in self.manager:
+            for field in attrs.fields(Services):
+                if f"provide_{field.name}" in plugin.answers and plugin.state is not PluginState.RUNNING:
+                    setattr(self.services, field.name, getattr(defaults, field.name))
+                    logger(plugin.name).warning("service_falls_back", service=field.name)
 
     async def stop(self) -> None:
         """Take everything down, in reverse order, within seconds."""
@@ -139,11 +153,9 @@ class Kernel:
         """Save what changed, feed the history, and watch the clock."""
         self._subscribe("core", EventHandler(ReadingsChanged, self._remember, queue=10_000))
         self._drift = self.clock.utc() - self.clock.monotonic()
-        for name, interval, work in (
-            ("save", SAVE_EVERY_S, self.persistence.save),
-            ("clock", CLOCK_CHECK_EVERY_S, self._check_clock),
-        ):
-            self.poller.add(Repeated(f"core.{name}", "core", interval, work))
+        save = self.poller.add(Repeated("core.save", "core", SAVE_EVERY_S, self.persistence.save))
+        self.registry.on_change.append(lambda _devices: self.poller.soon(save))
+        self.poller.add(Repeated("core.clock", "core", CLOCK_CHECK_EVERY_S, self._check_clock))
 
     async def _remember(self, event: ReadingsChanged) -> None:
         await self.services.history.append([event.batch])
@@ -187,6 +199,7 @@ class Kernel:
         self.registry.put(inventories)
         for handler in plugin.many("register_event_handlers"):
             self._subscribe(name, handler)
+        self.polls.add_plugin(name)
         for poller in plugin.many("register_pollers"):
             self.polls.add_poller(name, poller)
         driver = plugin.answers.get("register_driver")
@@ -214,4 +227,16 @@ class Kernel:
 def _own_routes(plugin: LoadedPlugin) -> list[tuple[str, Route]]:
     """A plugin's routes, below its own address."""
     at = f"/api/v1/{plugin.name}"
-    return [(plugin.name, attrs.evolve(route, path=at + route.path)) for route in plugin.many("register_routes")]
+    return [
+        (plugin.name, attrs.evolve(route, path=at + route.path, handler=_while_running(plugin, route.handler)))
+        for route in plugin.many("register_routes")
+    ]
+
+
+def _while_running(plugin: LoadedPlugin, handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def handle(request: web.Request, **arguments: Any) -> Any:
+        if plugin.state is not PluginState.RUNNING:
+            raise PluginNotRunning(f"{plugin.name} does not run; see GET /api/v1/plugins/{plugin.name}.")
+        return await handler(request, **arguments)
+
+    return handle

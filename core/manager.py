@@ -18,6 +18,7 @@ import pluggy
 from core import hookspecs
 from core.errors import ConfigError, PluginError
 from core.events import EventBus, EventHandler, PluginStateChanged
+from core.life import Life
 from core.model import Inventory
 from core.plugin import CliCommand, Context, JobKind, Migration, Plugin, Poller, logger
 from core.routes import HealthCheck, Metric, Middleware, Route
@@ -74,7 +75,7 @@ class LoadedPlugin:
     error: str | None = None
     answers: dict[str, Any] = attrs.field(factory=dict)
     requires: tuple[str, ...] = ()
-    stack: AsyncExitStack = attrs.field(factory=AsyncExitStack, repr=False)
+    life: Life | None = attrs.field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -110,6 +111,7 @@ class PluginManager:
         self._hook_timeout_s = hook_timeout_s
         self.plugins = {entry.name: LoadedPlugin(entry) for entry in entries}
         self._events = events
+        self._burials: set[asyncio.Task[None]] = set()
         self._pluggy = pluggy.PluginManager(hookspecs.PROJECT)
         self._pluggy.add_hookspecs(hookspecs)
 
@@ -232,49 +234,86 @@ class PluginManager:
 
     async def start_one(self, plugin: LoadedPlugin, host: Host) -> None:
         """Start one plugin: its life within its time-out, then its answers are put to use."""
+        if plugin.instance is None:
+            return
         missing = [name for name in plugin.requires if not self._runs(name)]
         if missing:
             plugin.error = f"waits for {', '.join(missing)}, which does not run"
             self._tell(plugin, PluginState.WAITING)
             return
-        limit = type(plugin.instance).start_timeout_s if plugin.instance else 0.0
-        deadline = asyncio.timeout(limit)
+        plugin.life = Life(plugin.name, _lifespan(plugin), functools.partial(self._note_death, plugin, host))
         try:
-            async with deadline:
-                await plugin.stack.enter_async_context(_lifespan(plugin))
-            await host.admit(plugin)
-        except TimeoutError as error:
-            await self._leave(plugin, host)
-            self._fail(plugin, PluginError(f"did not start within {limit:g} s") if deadline.expired() else error)
+            await plugin.life.start(plugin.instance.start_timeout_s)
         except Exception as error:  # a plugin's code: its failure stays with it
+            self._fail(plugin, error)
+            return
+        try:
+            await host.admit(plugin)
+        except Exception as error:  # what it answered does not fit
             await self._leave(plugin, host)
             self._fail(plugin, error)
         else:
             self._tell(plugin, PluginState.RUNNING)
 
     async def stop(self, host: Host) -> None:
-        """Stop all plugins, those that others need last."""
-        for plugin in reversed(self.order()):
-            if plugin.state is PluginState.RUNNING:
-                await self._leave(plugin, host)
-                self._tell(plugin, PluginState.STOPPED)
+        """Stop all plugins, those that others need last, and at once those that do not need each other."""
+        sorter = TopologicalSorter({plugin.name: self._dependents(plugin) for plugin in self})
+        sorter.prepare()
+        while sorter.is_active():
+            names = sorter.get_ready()
+            await asyncio.gather(*(self._stop_one(self.plugins[name], host) for name in names))
+            sorter.done(*names)
+        for task in self._burials:
+            task.cancel()
+        await asyncio.gather(*self._burials, return_exceptions=True)
+
+    async def _stop_one(self, plugin: LoadedPlugin, host: Host, *, then: PluginState = PluginState.STOPPED) -> None:
+        if plugin.state is PluginState.RUNNING:
+            await self._leave(plugin, host)
+            self._tell(plugin, then)
 
     async def _leave(self, plugin: LoadedPlugin, host: Host) -> None:
-        limit = type(plugin.instance).stop_timeout_s if plugin.instance else 0.0
         try:
-            try:
-                await host.dismiss(plugin)
-            finally:
-                async with asyncio.timeout(limit):
-                    await plugin.stack.aclose()
-        except TimeoutError:
-            logger(plugin.name).error("plugin_stop_timed_out", seconds=limit)
+            await host.dismiss(plugin)
+        except Exception as error:  # whatever it is, the plugin is to be left
+            logger(plugin.name).exception("plugin_dismissal_failed", error=str(error))
+        try:
+            if plugin.life is not None and plugin.instance is not None:
+                await plugin.life.stop(plugin.instance.stop_timeout_s)
         except Exception as error:  # a plugin's code: its failure stays with it
-            logger(plugin.name).exception("plugin_stop_failed", error=str(error))
-        plugin.stack = AsyncExitStack()
+            logger(plugin.name).error("plugin_stop_failed", error=_sentence(error), exc_info=error)
+        plugin.life = None
+
+    def _note_death(self, plugin: LoadedPlugin, host: Host, error: Exception) -> None:
+        """Bury a plugin whose lifespan ended while it ran."""
+        task = asyncio.create_task(self._bury(plugin, host, error), name=f"bury:{plugin.name}")
+        self._burials.add(task)
+        task.add_done_callback(self._burials.discard)
+
+    async def _bury(self, plugin: LoadedPlugin, host: Host, error: Exception) -> None:
+        plugin.life = None
+        await self._leave(plugin, host)
+        self._fail(plugin, error)
+        for name in self._dependents(plugin):
+            await self._orphan(self.plugins[name], plugin, host)
+
+    async def _orphan(self, plugin: LoadedPlugin, needed: LoadedPlugin, host: Host) -> None:
+        """Stop a plugin, and those that need it, because what it needs has failed."""
+        for name in self._dependents(plugin):
+            await self._orphan(self.plugins[name], plugin, host)
+        if plugin.state is PluginState.RUNNING:
+            plugin.error = f"waits for {needed.name}, which does not run"
+            await self._stop_one(plugin, host, then=PluginState.WAITING)
+
+    def _dependents(self, plugin: LoadedPlugin) -> list[str]:
+        return [other.name for other in self if plugin.name in other.requires]
 
     def _runs(self, name: str) -> bool:
         return name in self.plugins and self.plugins[name].state is PluginState.RUNNING
+
+    def fail(self, plugin: LoadedPlugin, error: Exception) -> None:
+        """Leave a plugin out that has not started, and say why."""
+        self._leave_out(plugin, error)
 
     def _fail(self, plugin: LoadedPlugin, error: BaseException) -> None:
         plugin.error = _sentence(error)

@@ -18,6 +18,7 @@ from core.registry import DeviceEntry, Overrides, PointEntry, Registry
 from core.storage import Storage
 
 OWNER = "core"
+SLOTS_RESERVED = 1024
 MIGRATIONS = (
     Migration(
         1,
@@ -55,6 +56,7 @@ class Persistence:
         self._storage = storage
         self._registry = registry
         self._clock = clock
+        self._reserved = 0
 
     async def load(self) -> None:
         """Fill the registry with what was stored: devices of unknown status, readings marked restored."""
@@ -74,9 +76,19 @@ class Persistence:
             entry.overrides, entry.vanished = _structure(overrides, Overrides), bool(vanished)
             registry.add_point(entry)
         registry.next_slot = max(registry.next_slot, int(await self.fact("next_slot", lambda: "1")))
+        await self._storage.write((_UPSERT_NEXT_SLOT, [(str(self._reserve()),)]))
         for row in await self._storage.read("SELECT * FROM readings"):
             if registry.by_slot(row[0]) is not None:
                 registry.current.restore(StoredReading(*row))
+
+    def _reserve(self, *, closing: bool = False) -> int:
+        """Return the first slot that is free for certain after a crash, with some in reserve until the next save."""
+        next_slot = self._registry.next_slot
+        if closing:
+            return next_slot
+        if next_slot + SLOTS_RESERVED // 2 > self._reserved:
+            self._reserved = next_slot + SLOTS_RESERVED
+        return self._reserved
 
     async def fact(self, name: str, make: Callable[[], object]) -> str:
         """Return one stored fact of the installation, made on first use."""
@@ -115,7 +127,7 @@ class Persistence:
                 ("DELETE FROM devices WHERE id = ?", gone),
                 (_UPSERT_DEVICE, [_device_row(entry) for entry in changed]),
                 (_UPSERT_POINT, [_point_row(point) for entry in changed for point in entry.points.values()]),
-                ("INSERT OR REPLACE INTO facts VALUES ('next_slot', ?)", [(str(registry.next_slot),)]),
+                (_UPSERT_NEXT_SLOT, [(str(self._reserve(closing=everything)),)]),
                 (_UPSERT_READING, [attrs.astuple(row) for row in rows]),
             )
         except BaseException:
@@ -134,6 +146,7 @@ _UPSERT_DEVICE = """INSERT INTO devices VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) 
     last_seen = excluded.last_seen, vanished = excluded.vanished"""
 _UPSERT_POINT = """INSERT INTO points VALUES (?, ?, ?, ?, ?) ON CONFLICT (slot) DO UPDATE SET
     point = excluded.point, overrides = excluded.overrides, vanished = excluded.vanished"""
+_UPSERT_NEXT_SLOT = "INSERT OR REPLACE INTO facts VALUES ('next_slot', ?)"
 _UPSERT_READING = "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 

@@ -34,6 +34,7 @@ class Polls:
         self._leases = leases
         self._clock = clock
         self._events = events
+        self._running: set[str] = set()
         self._drivers: dict[str, Driver] = {}
         self._groups: dict[str, dict[float, tuple[PointGroup, Repeated]]] = {}
         self._chunks: dict[bytes, Chunk] = {}
@@ -49,13 +50,23 @@ class Polls:
         """Return a running plugin's driver."""
         return self._drivers.get(plugin)
 
+    def runs(self, plugin: str) -> bool:
+        """Tell whether a plugin runs, so that its points can be had."""
+        return plugin in self._running
+
+    def add_plugin(self, plugin: str) -> None:
+        """Note that a plugin runs; one without driver and pollers may push readings."""
+        self._running.add(plugin)
+
     def add_driver(self, plugin: str, driver: Driver) -> None:
         """Poll all of a plugin's points by its driver, from now on."""
+        self.add_plugin(plugin)
         self._drivers[plugin] = driver
         self._replan([entry.device for entry in self._registry.devices(plugin)])
 
     def remove_plugin(self, plugin: str) -> None:
         """Stop all polls of a plugin."""
+        self._running.discard(plugin)
         self._drivers.pop(plugin, None)
         self._replan([entry.device for entry in self._registry.devices(plugin)])
         for item in self._poller.all:
@@ -70,6 +81,7 @@ class Polls:
                 async with asyncio.timeout(max(LONGEST_READ_S, poller.interval)):
                     self.take(plugin, await poller.poll(), item=item)
 
+        self.add_plugin(plugin)
         item = Repeated(f"{plugin}.{poller.name}", plugin, poller.interval, work)
         self._poller.add(item, at_once=True)
 

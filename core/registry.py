@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
+import orjson
 
 from core.clock import Clock
 from core.current import CurrentReadings
@@ -14,6 +17,7 @@ from core.events import DevicesChanged, DeviceStatusChanged, EventBus
 from core.model import Device, DeviceStatus, Inventory, Point, Reading, Reason
 
 STALE_AFTER_INTERVALS = 2.5
+_DEVICE_ID = re.compile(r"[a-z0-9_-]+\.[a-z0-9_-]+")
 
 
 @attrs.frozen
@@ -166,24 +170,23 @@ class Registry:
     def put(self, inventories: Sequence[Inventory]) -> None:
         """Add or refresh devices with all their points; points no longer listed have vanished.
 
-        Ids, slots and what people changed stay. Raises PluginError where a point is not its device's, or its
-        interval is no length of time.
+        Ids, slots and what people changed stay. Raises PluginError for ids that do not fit, a point that is not its
+        device's, an interval that is no length of time, and attributes that are no JSON.
         """
         for inventory in inventories:
-            for point in inventory.points:
-                if not point.id.startswith(f"{inventory.device.id}.") or point.device_id != inventory.device.id:
-                    raise PluginError(f"point {point.id!r} does not belong to device {inventory.device.id!r}")
-                if point.interval is not None and not 0 < point.interval < math.inf:
-                    raise PluginError(f"point {point.id!r} has an interval of {point.interval} s; give seconds above 0")
-        for inventory in inventories:
-            self._put(inventory)
-        self.announce([inventory.device for inventory in inventories])
+            _check(inventory)
+        changed = [inventory.device for inventory in inventories if self._put(inventory)]
+        if changed:
+            self.announce(changed)
 
-    def _put(self, inventory: Inventory) -> None:
+    def _put(self, inventory: Inventory) -> bool:
+        """Enter one device; answer whether anything about it is new."""
         entry = self._devices.get(inventory.device.id)
         if entry is None:
             entry = DeviceEntry(inventory.device, status_since=self._clock.utc())
             self.add_device(entry)
+        elif entry.device == inventory.device and not entry.vanished and _points(entry) == set(inventory.points):
+            return False
         entry.device, entry.vanished = inventory.device, False
         listed = {point.id for point in inventory.points}
         for point in inventory.points:
@@ -192,6 +195,7 @@ class Registry:
             if known.id not in listed and not known.vanished:
                 known.vanished = True
                 known.version += 1
+        return True
 
     def _put_point(self, device: DeviceEntry, point: Point) -> None:
         known = device.points.get(point.id)
@@ -269,7 +273,9 @@ class Registry:
         """Note that a device answered, now."""
         entry.last_seen = self._clock.utc()
         entry.last_error = None
-        entry.vanished = False
+        if entry.vanished:
+            entry.vanished = False
+            self.announce([entry.device])
         if latency_s is not None:
             entry.latency_ms = round(latency_s * 1000, 2)
         self._set_status(entry, DeviceStatus.ONLINE)
@@ -284,3 +290,33 @@ class Registry:
             return
         entry.status, entry.status_since = status, self._clock.utc()
         self._events.publish(DeviceStatusChanged(entry.id, status, entry.status_since, entry.last_error))
+
+
+def _points(entry: DeviceEntry) -> set[Point]:
+    return {point.point for point in entry.points.values() if not point.vanished}
+
+
+def _check(inventory: Inventory) -> None:
+    """Raise PluginError for a device or point that the house cannot keep."""
+    device = inventory.device
+    if not _DEVICE_ID.fullmatch(device.id) or not device.id.startswith(f"{device.plugin}."):
+        raise PluginError(
+            f"{device.id!r} is no device id of plugin {device.plugin!r}: "
+            f"write {device.plugin}.<device>, the device in a-z, 0-9, _ and -"
+        )
+    _check_json(device.id, device.attributes)
+    for point in inventory.points:
+        if point.device_id != device.id or not point.id.startswith(f"{device.id}.") or not point.key.isprintable():
+            raise PluginError(f"point {point.id!r} does not belong to device {device.id!r}")
+        if point.key in ("", ".", ".."):
+            raise PluginError(f"point {point.id!r} has no name of its own behind its device's")
+        if point.interval is not None and not 0 < point.interval < math.inf:
+            raise PluginError(f"point {point.id!r} has an interval of {point.interval} s; give seconds above 0")
+        _check_json(point.id, point.attributes)
+
+
+def _check_json(owner: str, attributes: Mapping[str, Any]) -> None:
+    try:
+        orjson.dumps(attributes)
+    except TypeError as error:
+        raise PluginError(f"the attributes of {owner!r} are not all JSON values: {error}") from error

@@ -227,6 +227,7 @@ async def test_a_plugins_poller_that_does_not_return_in_time_is_an_error(house, 
 
 async def test_points_that_arrive_by_themselves_stay_as_they_are(house, exchange, clock):
     device = house.device("demo.m", "t")
+    house.polls.add_plugin("demo")
     house.polls.take("demo", {device.point("t"): 1.0})
     await clock.advance(60)
     assert await refresh(house, exchange, "demo.m.t") == {}
@@ -378,11 +379,28 @@ async def test_a_write_is_on_record_before_it_is_answered(house, exchange, drive
 async def test_a_write_that_could_not_be_recorded_is_an_error_and_is_not_carried_out_twice(
     house, exchange, driver, storage
 ):
-    await storage.write(("ALTER TABLE commands RENAME TO hidden", [()]))
-    with pytest.raises(PlantroomError, match="no such table"):
+    full = "CREATE TRIGGER full BEFORE INSERT ON commands BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    await storage.write((full, [()]))
+    with pytest.raises(PlantroomError, match="no room"):
         await exchange.write(command(house, "demo.a.t", 5.0))
     assert (await exchange.write(command(house, "demo.a.t", 5.0))).reading.value == 5.0
     assert len(driver.writes) == 1
+
+
+async def test_a_write_is_not_carried_out_again_after_a_restart(house, exchange, driver, storage, clock):
+    await exchange.write(command(house, "demo.a.t", 5.0, key="once"))
+    restarted = Exchange(house.registry, house.polls, house.leases, storage, clock)
+    again = await restarted.write(command(house, "demo.a.t", 5.0, key="once"))
+    assert again.effective
+    assert again.reading.value == 5.0
+    assert len(driver.writes) == 1
+    with pytest.raises(Conflict, match="another write"):
+        await restarted.write(command(house, "demo.a.t", 6.0, key="once"))
+
+
+async def test_the_points_of_a_plugin_that_does_not_run_are_not_to_be_had(house, exchange, driver):
+    house.polls.remove_plugin("demo")
+    assert isinstance((await refresh(house, exchange, "demo.a.t"))["demo.a.t"], PluginNotRunning)
 
 
 async def test_only_the_newest_records_are_kept(house, exchange, driver, storage, clock):

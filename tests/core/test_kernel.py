@@ -62,9 +62,15 @@ BAD = {
     "on import": ("raise RuntimeError('boom')", "boom"),
     "in its constructor": (bad("def __init__(self, config, ctx):\n    raise RuntimeError('boom')"), "boom"),
     "in a hook": (bad("@hookimpl\ndef register_points(self):\n    raise RuntimeError('boom')"), "boom"),
-    "with the wrong answer": (bad("@hookimpl\ndef register_points(self):\n    return [3]"), "register_points answered a int"),
+    "with the wrong answer": (
+        bad("@hookimpl\ndef register_points(self):\n    return [3]"),
+        "register_points answered a int",
+    ),
     "at start": (
-        bad("@hookimpl\n@contextlib.asynccontextmanager\nasync def lifespan(self):\n    raise RuntimeError('boom')\n    yield"),
+        bad(
+            "@hookimpl\n@contextlib.asynccontextmanager\nasync def lifespan(self):\n"
+            "    raise RuntimeError('boom')\n    yield"
+        ),
         "boom",
     ),
     "by never starting": (
@@ -76,7 +82,7 @@ BAD = {
     ),
     "with a route twice": (
         bad(
-            "@hookimpl\ndef register_routes(self):\n    return [Route('GET', '/a', self.a, 'A'), Route('GET', '/a', self.a, 'A')]\n"
+            "@hookimpl\ndef register_routes(self):\n    return [Route('GET', '/a', self.a, 'A')] * 2\n"
             "async def a(self, request):\n    return {}"
         ),
         "both answer GET",
@@ -112,7 +118,8 @@ async def test_a_poller_that_raises_or_never_returns_is_named_and_delays_nobody(
         tmp_path,
         "bad",
         bad(
-            "@hookimpl\ndef register_pollers(self):\n    return [Poller('raises', 1.0, self.fail), Poller('hangs', 1.0, self.hang)]\n"
+            "@hookimpl\ndef register_pollers(self):\n"
+            "    return [Poller('raises', 1.0, self.fail), Poller('hangs', 1.0, self.hang)]\n"
             "async def fail(self):\n    raise RuntimeError('boom')\n"
             "async def hang(self):\n    await asyncio.Event().wait()"
         ),

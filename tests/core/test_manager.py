@@ -553,8 +553,8 @@ async def test_a_plugin_that_never_stops_is_given_up_in_time_and_the_others_stop
         await leap(2)
         await stopping
     assert states(manager) == {"bad": "stopped", "well": "stopped"}
-    assert [(line["event"], line["plugin"], line["seconds"]) for line in logs] == [
-        ("plugin_stop_timed_out", "bad", 1.0)
+    assert [(line["event"], line["plugin"], line["error"]) for line in logs] == [
+        ("plugin_stop_failed", "bad", "did not stop within 1 s")
     ]
     assert host.story[-1] == "close well"
 
@@ -573,7 +573,7 @@ async def test_a_plugin_that_raises_as_it_stops_is_named_and_the_others_stop(hos
         await manager.stop(host)
     assert states(manager) == {"bad": "stopped", "well": "stopped"}
     assert [(line["event"], line["plugin"], line["error"]) for line in logs] == [
-        ("plugin_stop_failed", "bad", "not so fast")
+        ("plugin_stop_failed", "bad", "RuntimeError: not so fast")
     ]
 
 
@@ -583,7 +583,7 @@ async def test_a_plugin_is_closed_even_if_the_house_could_not_let_it_go(host: Ho
     with capture_logs() as logs:
         await manager.stop(host)
     assert host.story[-1] == "close well"
-    assert [line["event"] for line in logs] == ["plugin_stop_failed"]
+    assert [line["event"] for line in logs] == ["plugin_dismissal_failed"]
 
 
 async def test_pollers_and_other_answers_are_kept_as_they_were_given(host: Host):
@@ -595,3 +595,46 @@ async def test_pollers_and_other_answers_are_kept_as_they_were_given(host: Host)
     assert manager.plugins["demo"].many("register_pollers") == (poller,)
     assert manager.plugins["demo"].many("register_routes") == ()
     assert manager.plugins["demo"].state is PluginState.WAITING
+
+
+# a life that ends too early
+
+
+async def test_a_plugin_whose_lifespan_dies_is_failed_and_what_needs_it_waits(host: Host):
+    class Dying(Plugin[Any]):
+        @hookimpl
+        @asynccontextmanager
+        async def lifespan(self) -> AsyncIterator[None]:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.fail())
+                yield
+
+        async def fail(self) -> None:
+            await self.config.wait()
+            raise RuntimeError("boom")
+
+    trigger = asyncio.Event()
+    needs = entry("needs", needing("dying"), config=host.story)
+    manager = await started(host, entry("dying", Dying, config=trigger), needs, well(host))
+    with capture_logs():
+        trigger.set()
+        async with asyncio.timeout(2):
+            while states(manager)["needs"] == "running":
+                await asyncio.sleep(0)
+    assert states(manager) == {"dying": "failed", "needs": "waiting", "well": "running"}
+    assert "dying" in str(manager.plugins["needs"].error)
+    assert "close needs" in host.story
+    await manager.stop(host)
+
+
+async def test_a_plugin_that_calls_exit_in_its_life_ends_alone(host: Host):
+    @asynccontextmanager
+    async def leave(_self: Plugin[Any]) -> AsyncIterator[None]:
+        raise SystemExit(3)
+        yield
+
+    with capture_logs():
+        manager = await started(host, entry("bad", plugin(lifespan=leave)), well(host))
+    assert states(manager) == {"bad": "failed", "well": "running"}
+    assert manager.plugins["bad"].error == "it called sys.exit()"
+    await manager.stop(host)

@@ -214,3 +214,19 @@ async def test_a_fact_is_made_once(storage: Storage):
     persistence = (await run(storage)).persistence
     assert await persistence.fact("colour", lambda: "red") == "red"
     assert await persistence.fact("colour", lambda: "blue") == "red"
+
+
+async def test_slots_given_out_before_a_crash_are_never_given_again(storage: Storage):
+    device = Device(id="demo.a", plugin="demo", name="A")
+    crashed = await run(storage)
+    crashed.registry.put([Inventory(device, [device.point("x"), device.point("y")])])
+    given = set(crashed.slots().values())
+
+    second = await run(storage)
+    assert second.registry.point_ids() == ()
+    second.registry.put([Inventory(device, [device.point("z")])])
+    assert given.isdisjoint(second.slots().values())
+    await second.persistence.save(everything=True)
+
+    third = await run(storage)
+    assert third.registry.next_slot == second.registry.next_slot

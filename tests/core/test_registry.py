@@ -306,3 +306,33 @@ async def test_every_change_is_told_on_the_bus_and_to_those_who_plan_and_is_mark
     assert registry.unsaved == {"demo.a", "demo.b"}
     assert registry.version == 5
     await bus.close()
+
+
+# what does not fit is refused, and what is not new costs nothing
+
+
+@pytest.mark.parametrize(
+    ("device_id", "plugin"),
+    [("demo.Room 1", "demo"), ("demo", "demo"), ("demo.a.b", "demo"), ("other.a", "demo"), ("demo.", "demo")],
+)
+def test_a_device_id_that_does_not_fit_is_refused(registry, device_id, plugin):
+    with pytest.raises(PluginError, match="is no device id of plugin 'demo'"):
+        registry.put([Inventory(Device(device_id, plugin, "x"), [])])
+
+
+def test_attributes_that_are_no_json_are_refused_before_they_stop_the_saving(registry):
+    device = Device("demo.a", "demo", "x", attributes={"socket": object()})
+    with pytest.raises(PluginError, match="attributes of 'demo.a' are not all JSON"):
+        registry.put([Inventory(device, [])])
+
+
+def test_a_rescan_that_finds_nothing_new_announces_nothing(registry):
+    device = Device("demo.a", "demo", "x", attributes={"n": 1})
+    inventory = Inventory(device, [device.point("t")])
+    registry.put([inventory])
+    version, registry.unsaved = registry.version, set()
+    registry.put([Inventory(device, [device.point("t")])])
+    assert registry.version == version
+    assert registry.unsaved == set()
+    registry.put([Inventory(device, [device.point("t", description="new")])])
+    assert registry.unsaved == {"demo.a"}

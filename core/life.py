@@ -1,0 +1,80 @@
+"""Holds a plugin's lifespan open, in a task of its own: entered and left there, so that task groups work in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from core.errors import PluginError
+
+GIVEN_UP_AFTER_S = 0.2
+
+
+class Life:
+    """One run of a plugin, from `start` to `stop`; ``died`` is told when it ends before that."""
+
+    def __init__(
+        self, name: str, lifespan: AbstractAsyncContextManager[Any], died: Callable[[Exception], None]
+    ) -> None:
+        self._name = name
+        self._lifespan = lifespan
+        self._died = died
+        self._stopping = False
+        self._leave = asyncio.Event()
+
+    async def start(self, limit_s: float) -> None:
+        """Enter the lifespan; raises what it raises, and PluginError when it takes longer than ``limit_s``."""
+        up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run(up), name=f"plugin:{self._name}")
+        try:
+            await asyncio.wait({self._task, up}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
+        if up.done():
+            self._task.add_done_callback(self._ended)
+        elif self._task.done():
+            raise _failure(self._task) or PluginError("its lifespan ended before it began")
+        else:
+            await self._give_up()
+            raise PluginError(f"did not start within {limit_s:g} s")
+
+    async def stop(self, limit_s: float) -> None:
+        """Leave the lifespan; raises what it raises, and PluginError when it takes longer than ``limit_s``."""
+        self._stopping = True
+        self._leave.set()
+        await asyncio.wait({self._task}, timeout=limit_s)
+        if not self._task.done():
+            await self._give_up()
+            raise PluginError(f"did not stop within {limit_s:g} s")
+        failure = _failure(self._task)
+        if failure is not None:
+            raise failure
+
+    async def _run(self, up: asyncio.Future[None]) -> None:
+        try:
+            async with self._lifespan:
+                up.set_result(None)
+                await self._leave.wait()
+        except SystemExit as error:
+            raise PluginError("it called sys.exit()") from error
+
+    async def _give_up(self) -> None:
+        """Cancel, and wait for a moment only: code that swallows it is left behind."""
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=GIVEN_UP_AFTER_S)
+        if self._task.done():
+            _failure(self._task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not self._stopping:
+            self._died(_failure(task) or PluginError("its lifespan ended by itself"))
+
+
+def _failure(task: asyncio.Task[None]) -> Exception | None:
+    if task.cancelled():
+        return PluginError("it was cancelled from within")
+    error = task.exception()
+    return error if isinstance(error, Exception) or error is None else PluginError(f"it raised {type(error).__name__}")
