@@ -322,7 +322,7 @@ def test_a_device_id_that_does_not_fit_is_refused(registry, device_id, plugin):
 
 def test_attributes_that_are_no_json_are_refused_before_they_stop_the_saving(registry):
     device = Device("demo.a", "demo", "x", attributes={"socket": object()})
-    with pytest.raises(PluginError, match="attributes of 'demo.a' are not all JSON"):
+    with pytest.raises(PluginError, match=r"attributes of 'demo\.a' are not all JSON"):
         registry.put([Inventory(device, [])])
 
 
