@@ -49,6 +49,14 @@ class Written:
     active_priority: int | None
 
 
+@attrs.frozen
+class Holder:
+    """Who last wrote into a slot of a priority array, as far as we know; ``since`` is UTC seconds."""
+
+    principal: str
+    since: float
+
+
 class Exchange:
     """The one way to values on demand: ages and sharing for reads; checks, order and records for writes."""
 
@@ -62,6 +70,7 @@ class Exchange:
         self._writes: dict[str, tuple[Command, asyncio.Task[Written]]] = {}
         self._results: OrderedDict[str, tuple[Command, Written]] = OrderedDict()
         self._turns: dict[str, asyncio.Lock] = {}
+        self._holders: OrderedDict[tuple[str, int], Holder] = OrderedDict()
 
     async def close(self) -> None:
         """Cancel what is under way."""
@@ -203,14 +212,15 @@ class Exchange:
             if command.value is None:
                 raise ValueNotSuitable(f"{entry.id} takes no null; relinquish it instead.")
             command = attrs.evolve(command, value=suitable(entry.point, command.value))
-        before = await self._done_before(asked)
-        if before is not None:
-            return before
         async with self._turns.setdefault(entry.device.id, asyncio.Lock()):
+            before = await self._done_before(asked)
+            if before is not None:
+                return before
             if command.expires_at is not None and command.expires_at <= self._clock.utc():
                 raise Conflict("The write had expired before its turn came; nothing was sent.")
             result = await self._send(self._ready_driver(entry), entry, command)
         written = self._take(entry, result)
+        self._note_holder(command, result)
         self._results[asked.id] = asked, written
         if len(self._results) > RESULTS_KEPT:
             self._results.popitem(last=False)
@@ -261,6 +271,20 @@ class Exchange:
         self._polls.apply(batch_of(chunk, [row], time=self._clock.utc(), source=Source.WRITE))
         self._polls.answered(entry.device)
         return Written(self._registry.reading(entry), result.effective, result.active_priority)
+
+    def _note_holder(self, command: Command, result: WriteResult) -> None:
+        if command.relinquish and command.priority is not None:
+            self._holders.pop((command.point.id, command.priority), None)
+        elif result.effective and result.active_priority is not None:
+            key = command.point.id, result.active_priority
+            self._holders[key] = Holder(command.principal, self._clock.utc())
+            self._holders.move_to_end(key)
+            if len(self._holders) > RESULTS_KEPT:
+                self._holders.popitem(last=False)
+
+    def holder(self, point_id: str, priority: int) -> Holder | None:
+        """Return who last wrote at a priority, if that was through us since the start."""
+        return self._holders.get((point_id, priority))
 
     async def _record(self, command: Command, written: Written) -> None:
         """Store what was done before it is answered; keep the newest records only."""

@@ -24,7 +24,7 @@ from core.errors import (
     ValueNotSuitable,
 )
 from core.exchange import Exchange, Written
-from core.model import Command, rfc3339
+from core.model import Command, Value, rfc3339
 from core.registry import Registry
 from core.routes import Role, Route
 from core.serialize import UNSET, Unset, dumps, field
@@ -126,12 +126,21 @@ class Writes:
     async def priorities(self, _request: web.Request, *, point_id: str) -> dict[str, Any]:
         """Answer a point's 16 slots, as its device shows them now."""
         priorities = await self._exchange.priorities(self._registry.point(point_id))
-        slots = [{"priority": number, "value": json_value(value)} for number, value in enumerate(priorities.slots, 1)]
+        slots = [self._slot(point_id, number, value) for number, value in enumerate(priorities.slots, 1)]
         return {
             "slots": slots,
             "relinquish_default": json_value(priorities.relinquish_default),
             "active_priority": priorities.active,
             "read_at": rfc3339(self._clock.utc()),
+        }
+
+    def _slot(self, point_id: str, number: int, value: Value) -> dict[str, Any]:
+        holder = None if value is None else self._exchange.holder(point_id, number)
+        return {
+            "priority": number,
+            "value": json_value(value),
+            "held_by": holder and holder.principal,
+            "since": holder and rfc3339(holder.since),
         }
 
     async def _one(self, request: web.Request, item: WriteItem) -> Answer:

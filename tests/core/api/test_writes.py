@@ -202,7 +202,10 @@ async def test_a_key_that_is_none_is_refused(api: Any, driver: Any, key: str) ->
 async def test_a_commandable_point_shows_its_priority_array(api: Any, driver: Any) -> None:
     await api.ask("PUT", VALUE, {"value": 21.0, "priority": 8})
     reply = await api.get("/api/v1/points/demo.1.av.1/priorities")
-    assert reply.json["slots"][7] == {"priority": 8, "value": 21.0}
+    held, empty = reply.json["slots"][7], reply.json["slots"][8]
+    assert (held["priority"], held["value"], held["held_by"]) == (8, 21.0, "anonymous")
+    assert held["since"].endswith("Z")
+    assert empty == {"priority": 9, "value": None, "held_by": None, "since": None}
     assert [slot["priority"] for slot in reply.json["slots"]] == list(range(1, 17))
     assert (reply.json["active_priority"], reply.json["relinquish_default"]) == (8, 20.0)
     assert reply.json["read_at"].endswith("Z")
