@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.bench import ROOT, median_and_spread, options, peers, report, run, versions  # noqa: E402
+from benchmarks.bench import ROOT, median_and_spread, options, peers, report, run, versions
 
 HERE = Path(__file__).resolve().parent
 PEERS = ("BAC0==2026.7.25", "bacpypes3==0.0.110", "rusty-bacnet==0.14.0")

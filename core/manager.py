@@ -16,7 +16,7 @@ import attrs
 import pluggy
 
 from core import hookspecs
-from core.errors import ConfigError, PluginError
+from core.errors import ConfigError, PlantroomError, PluginError
 from core.events import EventBus, EventHandler, PluginStateChanged
 from core.life import Life
 from core.model import Inventory
@@ -317,7 +317,8 @@ class PluginManager:
 
     def _fail(self, plugin: LoadedPlugin, error: BaseException) -> None:
         plugin.error = _sentence(error)
-        logger(plugin.name).error("plugin_failed", error=plugin.error, exc_info=error)
+        expected = isinstance(error, PlantroomError)  # its sentence says enough
+        logger(plugin.name).error("plugin_failed", error=plugin.error, exc_info=None if expected else error)
         self._tell(plugin, PluginState.FAILED)
 
     def _tell(self, plugin: LoadedPlugin, state: PluginState) -> None:
@@ -333,7 +334,7 @@ def _lifespan(plugin: LoadedPlugin) -> AbstractAsyncContextManager[Any]:
 
 
 def _sentence(error: BaseException) -> str:
-    return str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, PlantroomError) else f"{type(error).__name__}: {error}"
 
 
 def _checked(hook: str, answer: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -156,12 +156,16 @@ class Point:
         return self.id[len(self.device_id) + 1 :]
 
 
+def _as_tuple(points: Iterable[Point]) -> tuple[Point, ...]:
+    return tuple(points)
+
+
 @attrs.frozen
 class Inventory:
     """A device and all the points it has."""
 
     device: Device
-    points: tuple[Point, ...] = attrs.field(converter=tuple)
+    points: tuple[Point, ...] = attrs.field(converter=_as_tuple)
 
 
 @attrs.frozen

@@ -391,7 +391,7 @@ def test_arbitrary_text_raises_nothing_but_a_config_error(text: str) -> None:
         raise_for(source.faults)
         source.check({"plugins": dict, "list": [int]})
     except ConfigError as error:
-        assert all(problem.startswith("a.yaml:") for problem in error.problems)  # noqa: PT017
+        assert all(problem.startswith("a.yaml:") for problem in error.problems)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

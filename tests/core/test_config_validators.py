@@ -97,7 +97,7 @@ def test_a_check_raises_nothing_but_invalid(value: Any, check: Callable[[Any], A
     try:
         check(value)
     except vol.Invalid as invalid:
-        assert invalid.error_message  # noqa: PT017
+        assert invalid.error_message
 
 
 @given(st.ip_addresses(), st.integers(1, 65535))

@@ -38,7 +38,7 @@ def free_port() -> int:
 async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = LONGEST_S) -> None:
     """Wait until a condition holds, asking it again and again."""
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - what it waits for is in another process
+        while not await condition():
             await asyncio.sleep(0.02)
 
 

@@ -1,0 +1,114 @@
+"""Where we and the devices are on a BACnet/IP network, as data and as text."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+import attrs
+
+DEFAULT_PORT = 47808
+DEFAULT_PREFIX = 24
+LOOPBACK_PREFIX = 8
+
+_STATION = re.compile(r"^(?:(?P<net>\d+):(?P<mac>\d{1,3}|0x[0-9a-fA-F]+)@)?(?P<ip>[0-9.]+)(?::(?P<port>\d+))?$")
+
+
+@attrs.frozen
+class Interface:
+    """An address of this machine, with its network's prefix length and our UDP port on it."""
+
+    ip: str
+    prefix: int
+    port: int
+
+    @property
+    def network(self) -> ipaddress.IPv4Network:
+        """The subnet that the interface is on."""
+        return ipaddress.IPv4Network(f"{self.ip}/{self.prefix}", strict=False)
+
+    @property
+    def broadcast(self) -> str | None:
+        """The address that reaches the whole subnet; None where the prefix leaves no room for one."""
+        return str(self.network.broadcast_address) if self.prefix < 31 else None
+
+    def __str__(self) -> str:
+        return f"{self.ip}/{self.prefix}:{self.port}"
+
+
+@attrs.frozen
+class Station:
+    """A device's address: an IP address and UDP port, and behind a router also its network and MAC there.
+
+    ``interface`` is the text of the interface of ours that reaches it.
+    """
+
+    interface: str
+    ip: str
+    port: int
+    network: int | None = None
+    mac: bytes = b""
+
+    @property
+    def router(self) -> Station | None:
+        """The router that the device is behind, if it is."""
+        return None if self.network is None else Station(self.interface, self.ip, self.port)
+
+    def __str__(self) -> str:
+        if self.network is None:
+            return f"{self.ip}:{self.port}"
+        mac = str(self.mac[0]) if len(self.mac) == 1 else "0x" + self.mac.hex()
+        return f"{self.network}:{mac}@{self.ip}:{self.port}"
+
+
+def parse_interface(text: str) -> Interface:
+    """Read ``192.168.1.10/24:47808``; the prefix is 24 (8 on 127.x) and the port 47808 unless given.
+
+    Raises ValueError with a sentence that says what is wrong.
+    """
+    address, _, port = text.partition(":")
+    ip, _, prefix = address.partition("/")
+    _check_ip(ip, "192.168.1.10/24:47808")
+    default = LOOPBACK_PREFIX if ip.startswith("127.") else DEFAULT_PREFIX
+    if prefix and not (prefix.isascii() and prefix.isdigit() and 8 <= int(prefix) <= 32):
+        raise ValueError(f"'{prefix}' is not a prefix length from 8 to 32")
+    return Interface(ip, int(prefix) if prefix else default, _port(port))
+
+
+def parse_station(text: str, *, interface: str = "") -> Station:
+    """Read ``10.0.5.7:47808`` or, behind a router, ``2001:5@10.0.5.7:47808``; raises ValueError."""
+    match = _STATION.match(text)
+    if match is None:
+        raise ValueError(f"'{text}' is not an address; write it like 10.0.5.7:47808")
+    _check_ip(match["ip"], "10.0.5.7:47808")
+    port = _port(match["port"] or "")
+    if match["net"] is None:
+        return Station(interface, match["ip"], port)
+    network = int(match["net"])
+    if not 0 < network < 0xFFFF:
+        raise ValueError(f"'{network}' is not a network number from 1 to 65534")
+    return Station(interface, match["ip"], port, network, _mac(match["mac"]))
+
+
+def _mac(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text[2:]) if text.startswith("0x") else bytes([int(text)])
+    except ValueError:
+        raise ValueError(f"'{text}' is not a MAC address; write 0 to 255, or 0x and pairs of hex digits") from None
+
+
+def _check_ip(text: str, example: str) -> None:
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ipaddress.AddressValueError:
+        raise ValueError(f"'{text}' is not an IPv4 address; write it like {example}") from None
+    if address.is_unspecified or address.is_multicast:
+        raise ValueError(f"'{text}' names no single machine; write it like {example}")
+
+
+def _port(text: str) -> int:
+    if not text:
+        return DEFAULT_PORT
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+        raise ValueError(f"'{text}' is not a UDP port from 1 to 65535")
+    return int(text)

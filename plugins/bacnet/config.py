@@ -1,0 +1,168 @@
+"""The plugin's section of the configuration: which networks, what to look for, how to poll and write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+import voluptuous as vol
+
+from core.validators import boolean, glob, integer, number, text
+from plugins.bacnet.addresses import Interface, Station, parse_interface, parse_station
+from plugins.bacnet.objects import NO_INSTANCE
+
+HIGHEST_INSTANCE = NO_INSTANCE - 1
+_RANGE = re.compile(r"^(\d{1,7})(?:-(\d{1,7}))?$", re.ASCII)
+
+
+@attrs.frozen
+class OwnDevice:
+    """Who we are on the network."""
+
+    instance: int = 599
+    name: str = "Plantroom"
+
+
+@attrs.frozen
+class Foreign:
+    """A BBMD to register with, and for how many seconds at a time."""
+
+    bbmd: str
+    ttl: int = 300
+
+    @property
+    def station(self) -> Station:
+        return parse_station(self.bbmd)
+
+
+@attrs.frozen
+class Network:
+    """One interface of ours, and addresses to ask that its broadcasts do not reach."""
+
+    address: str
+    targets: tuple[str, ...] = ()
+    foreign: Foreign | None = None
+
+    @property
+    def interface(self) -> Interface:
+        return parse_interface(self.address)
+
+
+@attrs.frozen
+class PointRule:
+    """How points whose id matches a pattern are polled: seconds between polls, or not at all."""
+
+    match: str
+    interval: float | None = None
+    enabled: bool | None = None
+
+
+@attrs.frozen
+class Scan:
+    """When to look for devices (seconds between scans, the first at start; None: when asked), and for which."""
+
+    interval: float | None = 3600.0
+    instances: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Write:
+    """At which priorities may be written, and at which it is where none is asked for."""
+
+    priorities: tuple[int, ...] = tuple(range(8, 17))
+    default_priority: int = 8
+
+
+@attrs.frozen
+class BacnetConfig:
+    """The whole section; ``interval`` and ``timeout`` are in seconds, ``retries`` come on top of the first try."""
+
+    networks: tuple[Network, ...]
+    device: OwnDevice = OwnDevice()
+    interval: float = 10.0
+    points: tuple[PointRule, ...] = ()
+    scan: Scan = Scan()
+    timeout: float = 1.5
+    retries: int = 1
+    write: Write = Write()
+
+
+def parse_range(value: int | str) -> tuple[int, int]:
+    """Read device numbers, ``2001`` or ``3000-3999``; raises ValueError."""
+    match = _RANGE.match(str(value)) if not isinstance(value, bool) else None
+    if match is None:
+        raise ValueError(f"'{value}' is neither a device number nor a range; write 2001 or \"3000-3999\"")
+    low, high = int(match[1]), int(match[2] or match[1])
+    if not low <= high <= HIGHEST_INSTANCE:
+        raise ValueError(f"'{value}' is not a range of device numbers from 0 to {HIGHEST_INSTANCE}")
+    return low, high
+
+
+def _parsed(parse: Callable[[str], object]) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        given = text(value)
+        try:
+            parse(given)
+        except ValueError as error:
+            raise vol.Invalid(str(error)) from error
+        return given
+
+    return check
+
+
+def _range(value: Any) -> str:
+    try:
+        parse_range(value)
+    except ValueError as error:
+        raise vol.Invalid(str(error)) from error
+    return str(value)
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, list) or not value:
+        raise vol.Invalid("expected a list with at least one network, like [{address: 192.168.1.10/24:47808}]")
+    return value
+
+
+def _one_port_each(networks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    ends = [(end.ip, end.port) for end in (parse_interface(network["address"]) for network in networks)]
+    if len(set(ends)) < len(ends):
+        raise vol.Invalid("two networks have the same address and port")
+    return networks
+
+
+def _allowed_default(write: dict[str, Any]) -> dict[str, Any]:
+    allowed = write.get("priorities", Write().priorities)
+    default = write.get("default_priority", Write().default_priority)
+    if default not in allowed:
+        raise vol.Invalid(f"default_priority {default} is not among the priorities that may be written")
+    return write
+
+
+_PRIORITY = integer(min=1, max=16)
+_INTERVAL = number(min=0.1, max=86_400)
+
+SCHEMA: Mapping[Any, Any] = {
+    vol.Required("networks", msg="missing; write networks: [{address: 192.168.1.10/24:47808}]"): vol.All(
+        _networks,
+        [
+            {
+                vol.Required("address"): _parsed(parse_interface),
+                "targets": [_parsed(parse_station)],
+                "foreign": {vol.Required("bbmd"): _parsed(parse_station), "ttl": integer(min=10, max=65_535)},
+            }
+        ],
+        _one_port_each,
+    ),
+    "device": {"instance": integer(min=0, max=HIGHEST_INSTANCE), "name": text},
+    "interval": _INTERVAL,
+    "points": [{vol.Required("match"): glob, "interval": _INTERVAL, "enabled": boolean}],
+    "scan": {"interval": vol.Any(None, number(min=10, max=31 * 86_400)), "instances": [_range]},
+    "timeout": number(min=0.05, max=60),
+    "retries": integer(min=0, max=10),
+    "write": vol.All(
+        {"priorities": vol.All([_PRIORITY], vol.Length(min=1)), "default_priority": _PRIORITY}, _allowed_default
+    ),
+}

@@ -1,0 +1,115 @@
+"""What goes wrong on a BACnet network, and which of Plantroom's errors that is for a reader or a writer.
+
+PlantroomError
+├── LinkFailed           503  our own end: a port that is taken, an address that this machine does not have
+└── DeviceError
+    └── UnusableValue    502  a value came that is not of the point's kind
+Refusal                       a device's Error, Reject or Abort, inside this plugin only
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from core.errors import DeviceError
+from core.plugin import DeviceRefused, NotWritable, PlantroomError, PointNotFound, ValueNotSuitable
+
+
+class LinkFailed(PlantroomError):
+    """The plugin cannot open its UDP port: it is taken, or the address is not this machine's."""
+
+    code = "bacnet.link_failed"
+    status = 503
+    title = "The BACnet link cannot be opened"
+    remedy = "Correct the `address` under the plugin's `networks`, or stop the program that has the port."
+
+
+class UnusableValue(DeviceError):
+    """The device answered with a value that is not of the point's kind."""
+
+    code = "bacnet.unusable_value"
+    title = "The device's value cannot be used"
+    remedy = "Scan again if the device was changed; report the device to its vendor if not."
+
+
+@attrs.frozen
+class Refusal(Exception):
+    """A device's own words: ``kind`` is error, reject or abort; names are those of the standard, with hyphens.
+
+    ``error_class`` is empty for rejects and aborts.
+    """
+
+    kind: str
+    code: str
+    error_class: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.error_class} {self.code}".replace("  ", " ")
+
+    @property
+    def service_is_missing(self) -> bool:
+        """Whether the device does not know the service at all."""
+        return (self.kind, self.code) in _SERVICE_IS_MISSING
+
+    @property
+    def answer_is_too_long(self) -> bool:
+        """Whether a shorter request would do."""
+        return (self.kind, self.code) in _ANSWER_IS_TOO_LONG
+
+    @property
+    def object_is_missing(self) -> bool:
+        """Whether the device does not have the object."""
+        return self.code == "unknown-object"
+
+
+_SERVICE_IS_MISSING = {
+    ("reject", "unrecognized-service"),
+    ("error", "service-request-denied"),
+    ("error", "optional-functionality-not-supported"),
+}
+_ANSWER_IS_TOO_LONG = {
+    ("abort", "buffer-overflow"),
+    ("abort", "segmentation-not-supported"),
+    ("abort", "apdu-too-long"),
+    ("abort", "out-of-resources"),
+    ("reject", "buffer-overflow"),
+    ("reject", "too-many-arguments"),
+}
+_NOT_FOUND = {"unknown-object", "unknown-property"}
+_DENIED = {"write-access-denied", "access-denied"}
+_NOT_SUITABLE = {
+    "value-out-of-range",
+    "invalid-data-type",
+    "invalid-datatype",
+    "datatype-not-supported",
+    "character-set-not-supported",
+    "invalid-value-in-this-state",
+    "parameter-out-of-range",
+    "invalid-parameter-data-type",
+    "invalid-parameter-datatype",
+    "inconsistent-parameters",
+    "invalid-tag",
+    "undefined-enumeration",
+    "no-space-to-write-property",
+}
+
+
+def read_error(refusal: Refusal, what: str) -> PlantroomError:
+    """Say what a refused read means for whoever asked for ``what``."""
+    if refusal.code in _NOT_FOUND:
+        return PointNotFound(f"The device does not have {what} ({refusal}); a scan refreshes its points.")
+    return _refused(refusal, what)
+
+
+def write_error(refusal: Refusal, what: str) -> PlantroomError:
+    """Say what a refused write means for whoever wrote to ``what``."""
+    if refusal.code in _DENIED:
+        return NotWritable(f"The device denies writing to {what} ({refusal}).")
+    if refusal.code in _NOT_SUITABLE:
+        return ValueNotSuitable(f"The device does not take this value for {what} ({refusal}).")
+    return read_error(refusal, what)
+
+
+def _refused(refusal: Refusal, what: str) -> DeviceRefused:
+    words = {"kind": refusal.kind, "class": refusal.error_class or None, "code": refusal.code}
+    return DeviceRefused(f"The device refused {what}: {refusal}.", extra={"bacnet": words})

@@ -1,0 +1,127 @@
+"""Asks a found device what it is and what points it has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from core.plugin import Context, Inventory
+from plugins.bacnet.config import PointRule
+from plugins.bacnet.errors import Refusal
+from plugins.bacnet.objects import DEVICE, TYPES, ObjectId, Prop, type_name
+from plugins.bacnet.planner import Ref
+from plugins.bacnet.points import point_of, questions, ruled, text_in
+from plugins.bacnet.profile import Profile, attributes_of
+from plugins.bacnet.protocol import Answer, IAm
+from plugins.bacnet.reader import Reader
+from plugins.bacnet.tags import Datum
+
+_MOST_STATES = 1000
+_LIST_ITEM = 5  # octets of one object id in an answer
+_LIST_FRAME = 20
+
+_ABOUT_DEVICE = (
+    Prop.OBJECT_NAME,
+    Prop.DESCRIPTION,
+    Prop.VENDOR_NAME,
+    Prop.MODEL_NAME,
+    Prop.LOCATION,
+    Prop.FIRMWARE_REVISION,
+    Prop.APPLICATION_SOFTWARE_VERSION,
+    Prop.PROTOCOL_REVISION,
+    Prop.DATABASE_REVISION,
+)
+
+
+class Examination:
+    """One device's questions and answers; raises DeviceTimeout when it falls silent, Refusal without object list."""
+
+    def __init__(self, reader: Reader, ctx: Context, rules: Sequence[PointRule], *, interval: float) -> None:
+        self._reader = reader
+        self._ctx = ctx
+        self._rules = rules
+        self._interval = interval
+
+    async def inventory(self, i_am: IAm, profile: Profile) -> Inventory:
+        """Return the device with all points that it has; an object that it cannot tell about loses no other."""
+        itself = ObjectId(DEVICE, profile.instance)
+        about = await self._reader.all(profile, [Ref(itself, prop) for prop in _ABOUT_DEVICE], profile.texts)
+        objects = list(dict.fromkeys(await self._object_list(profile, itself)))
+        wanted = [object_id for object_id in objects if object_id.type in TYPES]
+        refs = [ref for object_id in wanted for ref in questions(object_id)]
+        answers = await self._reader.all(profile, refs, profile.texts)
+        answers |= await self._reader.all(profile, _missing_state_texts(answers), profile.texts)
+        skipped = Counter(type_name(item.type) for item in objects if item.type not in TYPES and item.type != DEVICE)
+        device = self._ctx.device(
+            str(profile.instance),
+            name=_text(about, itself, Prop.OBJECT_NAME),
+            description=_text(about, itself, Prop.DESCRIPTION),
+            address=str(profile.station),
+            vendor=_text(about, itself, Prop.VENDOR_NAME) or f"vendor {i_am.vendor_id}",
+            model=_text(about, itself, Prop.MODEL_NAME),
+            attributes={
+                **attributes_of(profile),
+                "vendor_id": i_am.vendor_id,
+                "location": _text(about, itself, Prop.LOCATION),
+                "firmware": _text(about, itself, Prop.FIRMWARE_REVISION),
+                "software": _text(about, itself, Prop.APPLICATION_SOFTWARE_VERSION),
+                "protocol_revision": _number(about, itself, Prop.PROTOCOL_REVISION),
+                "database_revision": _number(about, itself, Prop.DATABASE_REVISION),
+                "objects": len(objects),
+                "skipped_objects": dict(sorted(skipped.items())),
+            },
+        )
+        made = (point_of(device, object_id, answers) for object_id in wanted)
+        points = [ruled(point, self._rules, interval=self._interval) for point in made if point is not None]
+        return Inventory(device, points)
+
+    async def _object_list(self, profile: Profile, itself: ObjectId) -> list[ObjectId]:
+        """Read the object list whole where its answer can come, else by index."""
+        whole = Ref(itself, Prop.OBJECT_LIST)
+        if profile.can_segment:
+            try:
+                return _ids(await self._reader.one(profile, whole))
+            except Refusal as refusal:
+                self._ctx.log.debug("object_list_by_index", device=profile.instance, why=str(refusal))
+        match await self._reader.one(profile, Ref(itself, Prop.OBJECT_LIST, 0)):
+            case (int() as count,):
+                pass
+            case _:
+                raise Refusal("error", "undecodable-value", "property")
+        if count * _LIST_ITEM + _LIST_FRAME <= profile.max_apdu:
+            try:
+                return _ids(await self._reader.one(profile, whole))
+            except Refusal as refusal:
+                self._ctx.log.debug("object_list_by_index", device=profile.instance, why=str(refusal))
+        refs = [Ref(itself, Prop.OBJECT_LIST, index) for index in range(1, count + 1)]
+        answers = await self._reader.all(profile, refs, profile.values)
+        return [
+            object_id for answer in answers.values() if not isinstance(answer, Refusal) for object_id in _ids(answer)
+        ]
+
+
+def _missing_state_texts(answers: Mapping[Ref, Answer]) -> list[Ref]:
+    """Return what to ask one by one where all state texts at once were too long for an answer."""
+    missing = []
+    for ref, answer in answers.items():
+        if ref.property == Prop.STATE_TEXT and isinstance(answer, Refusal) and answer.answer_is_too_long:
+            match answers.get(Ref(ref.object, Prop.NUMBER_OF_STATES)):
+                case (int() as count,) if count <= _MOST_STATES:
+                    missing += [Ref(ref.object, Prop.STATE_TEXT, state) for state in range(1, count + 1)]
+    return missing
+
+
+def _ids(items: Sequence[Datum]) -> list[ObjectId]:
+    return [item for item in items if isinstance(item, ObjectId)]
+
+
+def _text(answers: Mapping[Ref, Answer], object_id: ObjectId, prop: Prop) -> str:
+    answer = answers[Ref(object_id, prop)]
+    return "" if isinstance(answer, Refusal) else text_in(answer)
+
+
+def _number(answers: Mapping[Ref, Answer], object_id: ObjectId, prop: Prop) -> int | None:
+    match answers[Ref(object_id, prop)]:
+        case (int() as number,):
+            return number
+    return None

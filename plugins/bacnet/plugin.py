@@ -1,0 +1,94 @@
+"""The plugin: opens its networks while it runs, and hands the kernel its driver."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from core.plugin import Context, Health, HealthCheck, Metric, Plugin, hookimpl
+from plugins.bacnet.client import Client, Identity
+from plugins.bacnet.config import SCHEMA, BacnetConfig, Network
+from plugins.bacnet.driver import BacnetDriver
+
+
+class BacnetPlugin(Plugin[BacnetConfig]):
+    """BACnet/IP: finds devices, polls and writes their points."""
+
+    schema = SCHEMA
+    config_class = BacnetConfig
+
+    def __init__(self, config: BacnetConfig, ctx: Context) -> None:
+        super().__init__(config, ctx)
+        self.clients = {
+            str(network.interface): self._client(index, network) for index, network in enumerate(config.networks)
+        }
+        self.driver = BacnetDriver(config, ctx, self.clients)
+
+    @hookimpl
+    def lifespan(self) -> AbstractAsyncContextManager[None]:
+        """Hold all networks open."""
+        return self._open()
+
+    @hookimpl
+    def register_driver(self) -> BacnetDriver:
+        return self.driver
+
+    @hookimpl
+    def register_health_checks(self) -> Iterable[HealthCheck]:
+        return [HealthCheck(f"link {name}", _check(client)) for name, client in self.clients.items()]
+
+    @hookimpl
+    def register_metrics(self) -> Iterable[Metric]:
+        return [
+            Metric(f"plantroom_bacnet_{name}_total", "counter", text, self._collect(figure))
+            for name, text, figure in _FIGURES
+        ]
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for client in self.clients.values():
+                await client.open()
+                stack.push_async_callback(client.close)
+                self.ctx.log.info("link_open", interface=str(client.interface))
+            yield
+
+    def _client(self, index: int, network: Network) -> Client:
+        identity = Identity(
+            self.config.device.instance, self.config.device.name, self.config.timeout, self.config.retries
+        )
+        option = f"plugins.{self.ctx.name}.networks[{index}].address"
+        foreign = None if network.foreign is None else (network.foreign.station, network.foreign.ttl)
+        return Client(network.interface, identity, option=option, foreign=foreign)
+
+    def _collect(self, figure: Callable[[Client], float]) -> Callable[[], Iterable[tuple[Mapping[str, str], float]]]:
+        def collect() -> Iterable[tuple[Mapping[str, str], float]]:
+            for name, client in self.clients.items():
+                yield {"plugin": self.ctx.name, "network": name}, figure(client)
+
+        return collect
+
+
+def _check(client: Client) -> Callable[[], tuple[Health, str]]:
+    def check() -> tuple[Health, str]:
+        state, reason = client.state
+        return (Health.OK, "up") if state == "up" else (Health.DEGRADED, f"{state}: {reason}")
+
+    return check
+
+
+_FIGURES: tuple[tuple[str, str, Callable[[Client], float]], ...] = (
+    ("requests", "Confirmed requests sent", lambda client: client.tally.requests),
+    ("timeouts", "Requests that were not answered", lambda client: client.tally.timeouts),
+    ("refusals", "Requests answered with an error, a reject or an abort", lambda client: client.tally.refusals),
+    ("datagrams_in", "Datagrams received", lambda client: client.link.traffic.datagrams_in),
+    ("datagrams_out", "Datagrams sent", lambda client: client.link.traffic.datagrams_out),
+    ("received_bytes", "Octets received", lambda client: client.link.traffic.octets_in),
+    ("sent_bytes", "Octets sent", lambda client: client.link.traffic.octets_out),
+    (
+        "datagrams_dropped",
+        "Datagrams dropped because too many came at once",
+        lambda client: client.link.traffic.dropped,
+    ),
+    ("datagrams_broken", "Datagrams that made no sense", lambda client: client.link.traffic.broken),
+)
