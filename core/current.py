@@ -147,9 +147,7 @@ class CurrentReadings:
         time = self.time(slot)
         if time == 0.0:
             return None
-        reason = Reason(self._reasons[slot])
-        if overlay is Reason.OFFLINE or reason is Reason.NONE:
-            reason = overlay
+        reason = self.reason(slot, overlay=overlay)
         value = self._value(slot, point.kind)
         return Reading(
             value=value,
@@ -161,9 +159,10 @@ class CurrentReadings:
             source=Source(self._sources[slot]),
         )
 
-    def reason(self, slot: int) -> Reason:
-        """The reason that came with the slot's last batch."""
-        return Reason(self._reasons[slot])
+    def reason(self, slot: int, *, overlay: Reason = Reason.NONE) -> Reason:
+        """The reason that came with the slot's last batch, or what ``overlay`` makes of it."""
+        code = self._reasons[slot]
+        return overlay if overlay is Reason.OFFLINE or code == Reason.NONE else Reason(code)
 
     def _value(self, slot: int, kind: Kind) -> Value:
         if kind is Kind.TEXT:

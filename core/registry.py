@@ -14,7 +14,7 @@ from core.clock import Clock
 from core.current import CurrentReadings
 from core.errors import Conflict, DeviceNotFound, PluginError, PointNotFound
 from core.events import DevicesChanged, DeviceStatusChanged, EventBus
-from core.model import Device, DeviceStatus, Inventory, Point, Reading, Reason
+from core.model import Device, DeviceStatus, Inventory, Point, Quality, Reading, Reason
 
 STALE_AFTER_INTERVALS = 2.5
 _DEVICE_ID = re.compile(r"[a-z0-9_-]+\.[a-z0-9_-]+")
@@ -155,6 +155,12 @@ class Registry:
     def reading(self, entry: PointEntry) -> Reading | None:
         """Return a point's reading with the quality that its age and device give it now."""
         return self.current.reading(entry.slot, entry.point, overlay=self._overlay(entry))
+
+    def quality(self, entry: PointEntry) -> Quality | None:
+        """Return the quality that `reading` would have, without making one."""
+        if self.current.time(entry.slot) == 0.0:
+            return None
+        return self.current.reason(entry.slot, overlay=self._overlay(entry)).quality
 
     def _overlay(self, entry: PointEntry) -> Reason:
         if entry.device.status is DeviceStatus.OFFLINE:

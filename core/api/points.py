@@ -103,6 +103,7 @@ class Points:
 
     def _matches(self, entry: PointEntry, query: PointsQuery) -> bool:
         point = entry.point
+        quality = self._registry.quality(entry) if query.quality else None
         return (
             (not query.device_id or point.device_id in query.device_id)
             and (not query.plugin or entry.device.device.plugin in query.plugin)
@@ -111,9 +112,5 @@ class Points:
             and (query.writable is None or point.writable is query.writable)
             and (not query.tag or any(tag in query.tag for tag in entry.overrides.tags))
             and found(query.q, point.id, entry.name, point.description)
-            and (not query.quality or self._quality(entry) in query.quality)
+            and (not query.quality or (quality is not None and quality.name.lower() in query.quality))
         )
-
-    def _quality(self, entry: PointEntry) -> str | None:
-        reading = self._registry.reading(entry)
-        return None if reading is None else reading.quality.name.lower()
