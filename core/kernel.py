@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -29,7 +30,7 @@ from core.plugin import Context, logger
 from core.poller import Poller, Repeated
 from core.polls import Polls
 from core.registry import Registry
-from core.routes import Metric, Route
+from core.routes import Health, HealthCheck, Metric, Route
 from core.scans import Scans
 from core.server import Server
 from core.services import Services
@@ -200,8 +201,10 @@ class Kernel:
         for handler in plugin.many("register_event_handlers"):
             self._subscribe(name, handler)
         self.polls.add_plugin(name)
-        for poller in plugin.many("register_pollers"):
-            self.polls.add_poller(name, poller)
+        plugin.poller_checks = tuple(
+            HealthCheck(f"poller {poller.name}", functools.partial(_poller_health, self.polls.add_poller(name, poller)))
+            for poller in plugin.many("register_pollers")
+        )
         driver = plugin.answers.get("register_driver")
         if driver is not None:
             self.polls.add_driver(name, driver)
@@ -231,6 +234,15 @@ def _own_routes(plugin: LoadedPlugin) -> list[tuple[str, Route]]:
         (plugin.name, attrs.evolve(route, path=at + route.path, handler=_while_running(plugin, route.handler)))
         for route in plugin.many("register_routes")
     ]
+
+
+def _poller_health(item: Repeated) -> tuple[Health, str]:
+    """Say how a plugin's poller does."""
+    if item.last_error is not None:
+        return Health.DEGRADED, item.last_error
+    if item.skipped:
+        return Health.DEGRADED, f"a run has not returned, {item.skipped} turns were skipped"
+    return Health.OK, f"polls every {item.interval:g} s"
 
 
 def _while_running(plugin: LoadedPlugin, handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -67,7 +67,7 @@ class PluginState(enum.StrEnum):
 
 @attrs.define(eq=False)
 class LoadedPlugin:
-    """A plugin with its answers to the hooks and its state."""
+    """A plugin with its answers to the hooks and its state; ``poller_checks`` tell how its own pollers do."""
 
     entry: PluginEntry
     instance: Plugin[Any] | None = None
@@ -75,6 +75,7 @@ class LoadedPlugin:
     error: str | None = None
     answers: dict[str, Any] = attrs.field(factory=dict)
     requires: tuple[str, ...] = ()
+    poller_checks: tuple[HealthCheck, ...] = ()
     life: Life | None = attrs.field(default=None, repr=False)
 
     @property
@@ -84,6 +85,11 @@ class LoadedPlugin:
     def many(self, hook: str) -> tuple[Any, ...]:
         """What the plugin answered to a hook that asks for several; empty where it did not."""
         return tuple(self.answers.get(hook, ()))
+
+    @property
+    def checks(self) -> tuple[HealthCheck, ...]:
+        """Looks at how the plugin does: its own, and one for each of its pollers."""
+        return (*self.many("register_health_checks"), *self.poller_checks)
 
 
 class Host(Protocol):

@@ -27,7 +27,7 @@ class Repeated:
 
     ``interval`` is in seconds; ``longest_delay`` bounds the seconds between tries while it fails. Failures of a class
     in ``quiet`` are told of elsewhere and not logged. ``overruns`` counts the times it was still running, or the house
-    was too late, when its turn came: those turns were skipped.
+    was too late, when its turn came: those turns were skipped; ``skipped`` those of the run under way.
     """
 
     name: str
@@ -43,6 +43,8 @@ class Repeated:
     logged: bool = False
     runs: int = 0
     overruns: int = 0
+    skipped: int = 0
+    late: bool = False
     last_error: str | None = None
 
 
@@ -136,6 +138,8 @@ class Poller:
             self.soon(item)
         else:
             item.overruns += 1
+            item.skipped += 1
+            self._note_lateness(item, late=True)
         self._push(item, item.due + (missed + 1) * item.interval)
 
     async def _work(self, item: Repeated) -> None:
@@ -156,7 +160,18 @@ class Poller:
             item.failures, item.last_error, item.logged = 0, None, False
         finally:
             item.runs += 1
+            if not item.skipped:
+                self._note_lateness(item, late=False)
+            item.skipped = 0
             item.running = None
+
+    @staticmethod
+    def _note_lateness(item: Repeated, *, late: bool) -> None:
+        """Log once when runs begin to take longer than the interval, and once when they no longer do."""
+        if late is not item.late:
+            item.late = late
+            log = structlog.get_logger().bind(plugin=item.owner, poller=item.name, interval=item.interval)
+            log.warning("poll_overrun") if late else log.info("poll_on_time")
 
     def _back_off(self, item: Repeated) -> None:
         """Move the next turn: later after repeated failures, sooner where the interval is beyond the longest delay."""

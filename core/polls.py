@@ -73,8 +73,8 @@ class Polls:
             if item.owner == plugin:
                 self._poller.remove(item)
 
-    def add_poller(self, plugin: str, poller: PluginPoller) -> None:
-        """Run a plugin's own poller, from now on."""
+    def add_poller(self, plugin: str, poller: PluginPoller) -> Repeated:
+        """Run a plugin's own poller, from now on; answers it with its figures."""
 
         async def work() -> None:
             if self._leases.valid(plugin):
@@ -83,7 +83,7 @@ class Polls:
 
         self.add_plugin(plugin)
         item = Repeated(f"{plugin}.{poller.name}", plugin, poller.interval, work)
-        self._poller.add(item, at_once=True)
+        return self._poller.add(item, at_once=True)
 
     def seen(self, device_id: str) -> None:
         """Poll a device at once that was offline and has given a sign of life."""

@@ -39,7 +39,7 @@ def readyz(manager: PluginManager) -> Route:
 
 def health_of(plugin: LoadedPlugin) -> Health:
     """Sum a plugin up: it runs, and none of its checks says otherwise."""
-    results = [run_check(plugin.name, check)[0] for check in plugin.many("register_health_checks")]
+    results = [run_check(plugin.name, check)[0] for check in plugin.checks]
     well = plugin.state is PluginState.RUNNING and all(health is Health.OK for health in results)
     return Health.OK if well else Health.DEGRADED
 

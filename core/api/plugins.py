@@ -138,5 +138,5 @@ def _short(item: object) -> str:
 def _checks(plugin: LoadedPlugin) -> list[dict[str, str]]:
     if plugin.state is not PluginState.RUNNING:
         return []
-    results = [(check.name, *run_check(plugin.name, check)) for check in plugin.many("register_health_checks")]
+    results = [(check.name, *run_check(plugin.name, check)) for check in plugin.checks]
     return [{"check": name, "status": health, "detail": sentence} for name, health, sentence in results]

@@ -129,8 +129,14 @@ async def test_a_poller_that_raises_or_never_returns_is_named_and_delays_nobody(
     house = await plantroom("plugins: {bad: , good: }")
 
     assert await house.value_of("good.tank.level") == 42.0
-    await house.until(lambda: any(item.last_error == "boom" for item in house.kernel.poller.all))
-    assert (await house.get("/api/v1/plugins/bad"))["state"] == "running"
+    await house.until(lambda: any(item.skipped for item in house.kernel.poller.all if item.name == "bad.hangs"))
+    shown = await house.get("/api/v1/plugins/bad")
+    assert shown["state"] == "running"
+    raises, hangs = shown["health"]
+    assert raises == {"check": "poller raises", "status": "degraded", "detail": "boom"}
+    assert (hangs["check"], hangs["status"]) == ("poller hangs", "degraded")
+    assert "has not returned" in hangs["detail"]
+    assert (await house.get("/readyz"))["status"] == "degraded"
 
 
 async def test_a_required_plugin_that_fails_makes_the_house_not_ready(

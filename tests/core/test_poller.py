@@ -303,3 +303,23 @@ def test_every_turn_is_run_or_counted_as_an_overrun_and_every_run_begins_on_the_
         await poller.stop()
 
     asyncio.run(play())
+
+
+async def test_runs_that_take_longer_than_their_interval_are_logged_once_until_they_no_longer_do(poller, clock):
+    gate: list[asyncio.Event] = []
+
+    async def work() -> None:
+        if gate:
+            await gate[-1].wait()
+
+    slow = asyncio.Event()
+    gate.append(slow)
+    with capture_logs() as logs:
+        item = poller.add(Repeated("slow", "demo", 5.0, work), at_once=True)
+        await clock.advance(20)
+        assert item.skipped >= 2
+        slow.set()
+        gate.clear()
+        await clock.advance(20)
+    assert [line["event"] for line in logs] == ["poll_overrun", "poll_on_time"]
+    assert item.skipped == 0
