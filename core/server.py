@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import ipaddress
 from collections import Counter
 from typing import Protocol, cast
@@ -183,10 +184,7 @@ class Server:
                 raise Misdirected(f"This server does not answer to that name; use {self.url}.")
 
     def _is_us(self, authority: str) -> bool:
-        try:
-            host = URL(authority, encoded=True).host
-        except ValueError:
-            return False
+        host = _host_of(authority)
         return authority == "*" or (host is not None and (host == self._host or _is_loopback(host)))
 
     async def _sweep(self) -> None:
@@ -333,6 +331,16 @@ def _reachable(host: str) -> str:
     return "127.0.0.1" if address.version == 4 else "::1"
 
 
+@functools.lru_cache(maxsize=1024)
+def _host_of(authority: str) -> str | None:
+    """Return the host of a Host header or a request target, None where it has none."""
+    try:
+        return URL(authority, encoded=True).host
+    except ValueError:
+        return None
+
+
+@functools.lru_cache(maxsize=1024)
 def _is_loopback(host: str) -> bool:
     name = host.rstrip(".").lower()
     if name == "localhost" or name.endswith(".localhost"):
