@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import aiosqlite
 
@@ -15,6 +16,7 @@ from core.errors import PlantroomError
 from core.plugin import Migration
 
 FILE_NAME = "plantroom.sqlite3"
+LOCK_NAME = "plantroom.lock"
 READERS = 2
 BUSY_TIMEOUT_MS = 5000
 
@@ -83,11 +85,14 @@ class Storage:
 
 @asynccontextmanager
 async def open_storage(data_dir: Path) -> AsyncIterator[Storage]:
-    """Open (or make) the database of a data directory; raises StorageError where that cannot be done."""
+    """Open (or make) the database of a data directory, for this process alone.
+
+    Raises StorageError where it cannot be opened, and where another Plantroom has it.
+    """
     path = data_dir / FILE_NAME
     async with AsyncExitStack() as stack:
         try:
-            await asyncio.to_thread(data_dir.mkdir, parents=True, exist_ok=True)
+            stack.enter_context(await asyncio.to_thread(_claimed, data_dir))
             writer = await stack.enter_async_context(aiosqlite.connect(path, isolation_level=None))
             await writer.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
             await writer.execute("PRAGMA journal_mode = WAL")
@@ -105,3 +110,17 @@ async def open_storage(data_dir: Path) -> AsyncIterator[Storage]:
         except (OSError, sqlite3.Error) as error:
             raise StorageError(f"{path} cannot be opened: {error}. Name another with --data-dir.") from error
         yield Storage(writer, readers)
+
+
+def _claimed(data_dir: Path) -> IO[str]:
+    """Make the data directory and lock it; the lock ends with the file, or with the process."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    lock = (data_dir / LOCK_NAME).open("w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise StorageError(
+            f"{data_dir} is in use by another Plantroom; stop that one, or name another directory with --data-dir."
+        ) from error
+    return lock

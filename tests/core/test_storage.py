@@ -162,3 +162,12 @@ async def test_a_file_that_another_process_writes_for_long_is_waited_for(storage
     async with asyncio.timeout(4):
         await write
     assert await things(storage) == [(1, "one")]
+
+
+async def test_a_data_directory_has_one_plantroom_at_a_time(tmp_path: Path):
+    async with open_storage(tmp_path):
+        with pytest.raises(StorageError, match="in use by another Plantroom"):
+            async with open_storage(tmp_path):
+                pass
+    async with open_storage(tmp_path):
+        pass
