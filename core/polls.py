@@ -18,7 +18,7 @@ from core.plugin import Poller as PluginPoller
 from core.poller import Poller, Repeated
 from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
 from core.registry import DeviceEntry, PointEntry, Registry
-from core.services import Driver
+from core.services import Driver, PointConfiguration
 
 DEFAULT_INTERVAL_S = 10.0
 LONGEST_READ_S = 60.0
@@ -61,6 +61,8 @@ class Polls:
     def add_driver(self, plugin: str, driver: Driver) -> None:
         """Poll all of a plugin's points by its driver, from now on."""
         self.add_plugin(plugin)
+        if isinstance(driver, PointConfiguration):
+            self._registry.reconfigure(plugin, driver.configured)
         self._drivers[plugin] = driver
         self._replan([entry.device for entry in self._registry.devices(plugin)])
 

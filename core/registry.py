@@ -211,6 +211,19 @@ class Registry:
             known.point, known.vanished = point, False
             known.version += 1
 
+    def reconfigure(self, plugin: str, configured: Callable[[Point], Point]) -> None:
+        """Apply what a plugin's configuration says by now to the points that are known of it."""
+        changed = set()
+        for device in self.devices(plugin):
+            for entry in device.points.values():
+                point = configured(entry.point)
+                if point != entry.point:
+                    entry.point = point
+                    entry.version += 1
+                    changed.add(device.device)
+        if changed:
+            self.announce(sorted(changed, key=lambda device: device.id))
+
     def add_device(self, entry: DeviceEntry) -> None:
         """Enter a device as it is: a new one, or one from storage."""
         self._devices[entry.id] = entry

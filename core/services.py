@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -66,6 +66,15 @@ class Driver(Protocol):
 
     async def priorities(self, point: Point) -> Priorities:
         """Read a commandable point's priority array; raises as `write` does."""
+        ...
+
+
+@runtime_checkable
+class PointConfiguration(Protocol):
+    """What a driver also has whose configuration says how its points are polled."""
+
+    def configured(self, point: Point) -> Point:
+        """Apply the present configuration to a point that is known from before a restart."""
         ...
 
 

@@ -25,6 +25,7 @@ from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig
 from plugins.bacnet.discovery import Discovery
 from plugins.bacnet.planner import cost
+from plugins.bacnet.points import ruled
 from plugins.bacnet.polling import Part, Plan, plan
 from plugins.bacnet.profile import Profile, restored
 from plugins.bacnet.protocol import IAm
@@ -41,7 +42,7 @@ class BacnetDriver:
         self.scan_interval_s = config.scan.interval
         self._ctx = ctx
         self._clients = clients
-        self._own_instance = config.device.instance
+        self._config = config
         self._profiles: dict[str, Profile] = {}
         self._plans: WeakKeyDictionary[PointGroup, Plan] = WeakKeyDictionary()
         self._reader = Reader(self._client, ctx.clock)
@@ -51,6 +52,10 @@ class BacnetDriver:
         self._scanner = Scanner(config, ctx, clients, self._discovery, self._reader, self._profiles)
         for client in clients.values():
             client.heard = self._heard
+
+    def configured(self, point: Point) -> Point:
+        """Apply the configuration's interval and rules to a point that is known from before a restart."""
+        return ruled(point, self._config.points, interval=self._config.interval)
 
     async def scan(self, request: ScanRequest, report: ScanReport) -> None:
         """Find devices and their points; raises Invalid for numbers and targets that make no sense."""
@@ -140,7 +145,7 @@ class BacnetDriver:
 
     def _heard(self, i_am: IAm) -> None:
         self._discovery.note(i_am)
-        if i_am.instance != self._own_instance:
+        if i_am.instance != self._config.device.instance:
             self._ctx.seen(f"{self._ctx.name}.{i_am.instance}")
 
     def _network_is_back(self, profile: Profile) -> None:

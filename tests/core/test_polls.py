@@ -382,3 +382,18 @@ async def test_a_plugin_whose_answers_never_repeat_does_not_fill_the_memory(hous
         if (first + second) % 2:
             house.polls.take("demo", {device.point(f"p{first}"): 1.0, device.point(f"p{second}"): 2.0})
     assert len(house.polls._chunks) <= 10_001
+
+
+async def test_points_from_before_a_restart_are_polled_as_the_configuration_says_now(house, clock):
+    class Configured(type(house.driver("elsewhere"))):
+        def configured(self, point):
+            return attrs.evolve(point, interval=60.0, enabled=point.key != "u")
+
+    house.device("demo.a", "t", "u", interval=5.0)
+    driver = Configured(clock)
+    driver.values |= {"demo.a.t": 1.0, "demo.a.u": 2.0}
+    house.polls.add_driver("demo", driver)
+    await clock.advance(1)
+    assert house.registry.point("demo.a.t").interval == 60.0
+    assert not house.registry.point("demo.a.u").enabled
+    assert [keys for _device, keys, _time in driver.reads] == [("t",)]

@@ -14,6 +14,7 @@ from bacpypes3.object import AnalogInputObject
 from core.errors import DeviceNotFound, DeviceTimeout, PointNotFound
 from core.model import Device, Flag, Reason, Source
 from core.plugin import PointGroup
+from plugins.bacnet.config import PointRule
 
 HERE = "127.0.0.90/8:47900"
 THERE = "127.0.0.91/8:47900"
@@ -241,3 +242,12 @@ async def test_a_value_of_another_kind_is_an_error_of_its_own_row(bench, start):
     rows = await house.read(group)
     assert rows["analog-input.1"][2].code == "bacnet.unusable_value"
     assert rows["analog-input.2"][0] == 21.5
+
+
+async def test_a_point_from_before_a_restart_is_polled_as_the_configuration_says_now(start):
+    rules = (PointRule("*.analog-*", interval=60.0), PointRule("bacnet.2001.analog-input.2", enabled=False))
+    house = await start(HERE, points=rules, interval=7.0)
+    device = Device("bacnet.2001", "bacnet", "kept")
+    keys = ("analog-input.1", "analog-input.2", "binary-input.1")
+    points = [house.plugin.driver.configured(device.point(key, interval=10.0)) for key in keys]
+    assert [(point.interval, point.enabled) for point in points] == [(60.0, True), (60.0, False), (7.0, True)]
