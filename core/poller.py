@@ -37,6 +37,7 @@ class Repeated:
     longest_delay: float = LONGEST_DELAY_S
     quiet: tuple[type[Exception], ...] = ()
     due: float = 0.0
+    started: float = 0.0
     running: asyncio.Task[None] | None = None
     removed: bool = False
     failures: int = 0
@@ -108,6 +109,7 @@ class Poller:
     def soon(self, item: Repeated) -> None:
         """Run now, unless it runs already; the regular turns stay where they are."""
         if item.running is None and not item.removed:
+            item.started = self._clock.monotonic()
             item.running = asyncio.create_task(self._work(item), name=f"poll:{item.name}")
 
     def _push(self, item: Repeated, due: float) -> None:
@@ -136,7 +138,7 @@ class Poller:
         item.overruns += missed
         if item.running is None:
             self.soon(item)
-        else:
+        elif now - item.started > item.interval / 2:  # one that was asked for a moment ago is this turn's
             item.overruns += 1
             item.skipped += 1
             self._note_lateness(item, late=True)

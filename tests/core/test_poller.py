@@ -323,3 +323,17 @@ async def test_runs_that_take_longer_than_their_interval_are_logged_once_until_t
         await clock.advance(20)
     assert [line["event"] for line in logs] == ["poll_overrun", "poll_on_time"]
     assert item.skipped == 0
+
+
+async def test_a_turn_that_meets_a_run_asked_for_a_moment_ago_is_no_overrun(poller, clock):
+    gate = asyncio.Event()
+    item = poller.add(Repeated("met", "demo", 5.0, gate.wait), at_once=True)
+    await clock.advance(item.due - clock.monotonic() - 0.01)
+    gate.set()
+    await clock.advance(0)
+    gate.clear()
+    poller.soon(item)
+    with capture_logs() as logs:
+        await clock.advance(1)
+    assert item.skipped == 0
+    assert logs == []
