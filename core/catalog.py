@@ -66,7 +66,6 @@ class Catalog:
     """
 
     def __init__(self, custom_folder: Path | None = None) -> None:
-        self._custom_folder = custom_folder
         self._found: dict[str, Found] = {}
         self._loaded: dict[str, type[Plugin[Any]]] = {}
         for found in (*_bundled(), *_installed(), *_custom(custom_folder)):

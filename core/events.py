@@ -129,6 +129,11 @@ class EventBus:
         self._subscriptions: dict[type, list[Subscription]] = {}
         self._tasks: dict[Subscription, asyncio.Task[None]] = {}
 
+    @property
+    def all(self) -> tuple[Subscription, ...]:
+        """Every listener."""
+        return tuple(self._tasks)
+
     def publish(self, event: object) -> None:
         """Queue an event for its listeners; never blocks, never raises."""
         for subscription in self._subscriptions.get(type(event), ()):

@@ -22,6 +22,7 @@ from core.defaults import in_memory_services
 from core.errors import PluginError, PluginNotRunning
 from core.events import ClockStepped, EventBus, EventHandler, ReadingsChanged, Subscription
 from core.exchange import Exchange
+from core.figures import kernel_metrics
 from core.jobs import MemoryJobs
 from core.leases import Leases
 from core.manager import LoadedPlugin, PluginManager, PluginState
@@ -59,6 +60,9 @@ class Kernel:
         self.polls = Polls(self.registry, self.poller, self.leases, self.clock, self.events)
         self.scans = Scans(self.registry, self.polls, self.poller, self.jobs, self.clock)
         self.server = Server(settings.http)
+        self._own_metrics = kernel_metrics(
+            self.registry, self.poller, self.events, connections=lambda: self.server.connections
+        )
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._stack = AsyncExitStack()
 
@@ -222,6 +226,8 @@ class Kernel:
 
     def metrics(self) -> Iterator[tuple[str, Metric]]:
         """The figures of everything that runs, with their owners."""
+        for metric in self._own_metrics:
+            yield "core", metric
         for plugin in self.manager.running:
             for metric in plugin.many("register_metrics"):
                 yield plugin.name, metric

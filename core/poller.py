@@ -8,6 +8,7 @@ import itertools
 import math
 import random
 import zlib
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import attrs
@@ -54,7 +55,7 @@ class Poller:
 
     The first run is spread over the interval by a hash of the name, unless it is asked for at once. After
     ``BREAK_AFTER`` failures in a row a piece is tried again after a random part of a growing delay. A failure is logged
-    once, and so is the recovery.
+    once, and so is the recovery. ``runs`` and ``overruns`` are totals by owner, of pieces removed since too.
     """
 
     def __init__(self, clock: Clock, *, seed: int | None = None) -> None:
@@ -63,6 +64,8 @@ class Poller:
         self._heap: list[tuple[float, int, Repeated]] = []
         self._order = itertools.count()
         self._all: set[Repeated] = set()
+        self.runs: Counter[str] = Counter()
+        self.overruns: Counter[str] = Counter()
         self._sleeper: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -136,10 +139,12 @@ class Poller:
         """Start a run, or skip it where the last one still runs; the next turn keeps the rhythm."""
         missed = int((now - item.due) / item.interval)
         item.overruns += missed
+        self.overruns[item.owner] += missed
         if item.running is None:
             self.soon(item)
         elif now - item.started > item.interval / 2:  # one that was asked for a moment ago is this turn's
             item.overruns += 1
+            self.overruns[item.owner] += 1
             item.skipped += 1
             self._note_lateness(item, late=True)
         self._push(item, item.due + (missed + 1) * item.interval)
@@ -162,6 +167,7 @@ class Poller:
             item.failures, item.last_error, item.logged = 0, None, False
         finally:
             item.runs += 1
+            self.runs[item.owner] += 1
             if not item.skipped:
                 self._note_lateness(item, late=False)
             item.skipped = 0

@@ -22,12 +22,10 @@ class Budget:
     """How many octets of answer are asked for at once; shrinks when a device says that it was too much."""
 
     octets: int
-    shrunk: int = 0
 
     def shrink(self, cost: int) -> None:
         """Ask for half of what an answer of ``cost`` octets was from now on."""
         self.octets = max(min(self.octets, cost) // 2, SMALLEST_BUDGET)
-        self.shrunk += 1
 
 
 @attrs.define(eq=False)

@@ -255,3 +255,18 @@ async def test_what_changes_is_handed_to_the_history(plantroom: StartPlantroom, 
     async with asyncio.timeout(5):
         while not [reading async for reading in house.kernel.services.history.between(slot, 0, 1e12)]:
             await asyncio.sleep(0.01)
+
+
+async def test_the_kernels_figures_are_counted_by_plugin(plantroom: StartPlantroom, tmp_path: Path) -> None:
+    write(tmp_path, "good", GOOD)
+    house = await plantroom("plugins: {good: }")
+    await house.value_of("good.tank.level")
+
+    async with house.client.get("/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+
+    assert 'plantroom_devices{plugin="good",status="online"} 1' in lines
+    assert 'plantroom_points{plugin="good"} 1' in lines
+    assert any(line.startswith('plantroom_poll_runs_total{plugin="good"} ') for line in lines)
+    assert 'plantroom_http_connections{plugin="core"} 1' in lines
+    assert 'plantroom_events_dropped_total{plugin="core",event="ReadingsChanged"} 0' in lines
