@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import socket
 from collections.abc import Coroutine
 from typing import Any
@@ -16,6 +17,7 @@ from bacpypes3.pdu import PDU, IPv4Address, LocalBroadcast
 from plugins.bacnet.addresses import Interface
 from plugins.bacnet.errors import LinkFailed
 
+_EVERYBODY = "255.255.255.255"
 _LARGEST_DATAGRAM = 2048
 _DRAIN_AT_ONCE = 64
 _RECEIVE_BUFFER = 4 << 20
@@ -64,6 +66,7 @@ class Link(Server):  # type: ignore[misc]
             self._listen(loop, self._own, here, shared=False)
             if self._hears_broadcasts and self.interface.broadcast:
                 self._listen(loop, (self.interface.broadcast, self.interface.port), LocalBroadcast(), shared=True)
+                self._listen_to_everybody(loop)
             undo.pop_all()
 
     async def close(self) -> None:
@@ -111,6 +114,15 @@ class Link(Server):  # type: ignore[misc]
             raise self._failure(address, error) from error
         loop.add_reader(end.fileno(), self._drain, end, heard_at)
 
+    def _listen_to_everybody(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hear devices, too, that broadcast to 255.255.255.255 instead of to their subnet, where the system lets us."""
+        if not ipaddress.IPv4Address(self.interface.ip).is_loopback:
+            with contextlib.suppress(LinkFailed):
+                self._listen(loop, (_EVERYBODY, self.interface.port), LocalBroadcast(), shared=True)
+
+    def _is_neighbour(self, ip: str) -> bool:
+        return ipaddress.IPv4Address(ip) in self.interface.network
+
     def _failure(self, address: tuple[str, int], error: OSError) -> LinkFailed:
         place = f"UDP port {address[1]} of {address[0]}"
         if error.errno == errno.EADDRINUSE:
@@ -122,7 +134,11 @@ class Link(Server):  # type: ignore[misc]
         return LinkFailed(f"{place} cannot be opened ({error.strerror}); change {self._option}.")
 
     def _drain(self, end: socket.socket, heard_at: Any) -> None:
-        """Take what waits in the socket, a bounded number at once, so that nothing else starves."""
+        """Take what waits in the socket, a bounded number at once, so that nothing else starves.
+
+        What is for everybody comes in from all interfaces of this machine; ours is only what our subnet said.
+        """
+        to_everybody = end.getsockname()[0] == _EVERYBODY
         for _ in range(_DRAIN_AT_ONCE):
             try:
                 data, address = end.recvfrom(_LARGEST_DATAGRAM)
@@ -131,7 +147,7 @@ class Link(Server):  # type: ignore[misc]
             except OSError as error:  # such as a refused port: what an earlier datagram met with
                 self.trouble = str(error.strerror)
                 continue
-            if address == self._own:
+            if address == self._own or (to_everybody and not self._is_neighbour(address[0])):
                 continue
             self.traffic.datagrams_in += 1
             self.traffic.octets_in += len(data)
