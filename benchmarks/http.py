@@ -131,7 +131,7 @@ async def main() -> None:
         plugins = Path(folder) / "custom_plugins"
         plugins.mkdir()
         (plugins / "thousand.py").write_text(PLUGIN)
-        (Path(folder) / "plantroom.yaml").write_text("log: {level: warning}\nplugins: {thousand: }\n")
+        (Path(folder) / "plantroom.yaml").write_text("plugins: {thousand: }\n")
         async with (
             serving("-c", BARE, str(bare), port=bare, cwd=folder),
             serving("-m", "core", "run", "--port", str(ours), port=ours, cwd=folder),
