@@ -12,6 +12,7 @@ import structlog
 
 from core.model import Device, DeviceStatus
 from core.readings import ReadingBatch
+from core.tasks import end_tasks
 
 EventT = TypeVar("EventT")
 
@@ -153,9 +154,7 @@ class EventBus:
     async def unsubscribe(self, subscription: Subscription) -> None:
         """Stop a listener; what still waits for it is dropped."""
         self._subscriptions[subscription.handler.event].remove(subscription)
-        task = self._tasks.pop(subscription)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks([self._tasks.pop(subscription)])
 
     async def close(self) -> None:
         """Stop all listeners."""

@@ -31,6 +31,7 @@ from core.polls import Polls, group_of
 from core.readings import Chunk, Row, batch_of
 from core.registry import PointEntry, Registry
 from core.services import Driver
+from core.tasks import end_tasks
 from core.values import suitable
 
 LONGEST_READ_S = 15.0
@@ -74,13 +75,7 @@ class Exchange:
 
     async def close(self) -> None:
         """Cancel what is under way."""
-        tasks: list[asyncio.Task[Any]] = [
-            *set(self._reads.values()),
-            *(task for _command, task in self._writes.values()),
-        ]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks([*self._reads.values(), *(task for _command, task in self._writes.values())])
 
     # reads
 

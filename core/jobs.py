@@ -18,6 +18,7 @@ from core.clock import Clock
 from core.errors import Invalid, JobNotFound, PlantroomError, PluginError, TooManyRequests
 from core.events import EventBus, JobChanged
 from core.plugin import JobKind
+from core.tasks import end_tasks
 
 WORKERS = 4
 QUEUED_MOST = 1000
@@ -188,8 +189,7 @@ class MemoryJobs:
         job = self.get(job_id)
         task = self._running.get(job_id)
         if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+            await end_tasks([task])
         elif job.state is JobState.QUEUED:
             self._withdraw(job)
         return job
@@ -197,10 +197,7 @@ class MemoryJobs:
     async def close(self) -> None:
         """Cancel what runs and start nothing more."""
         self._closed = True
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(self._running.values())
 
     def _withdraw(self, job: Job) -> None:
         """Cancel a job that waits."""

@@ -10,6 +10,7 @@ import structlog
 
 from core.clock import Clock
 from core.services import Leadership, Lease
+from core.tasks import end_tasks
 
 
 class Leases:
@@ -38,8 +39,7 @@ class Leases:
         try:
             yield
         finally:
-            follower.cancel()
-            await asyncio.gather(follower, return_exceptions=True)
+            await end_tasks([follower])
             self._held.clear()
             await self._leadership.release(names)
 

@@ -24,6 +24,7 @@ from core.plugin import CliCommand, Context, JobKind, Migration, Plugin, Poller,
 from core.routes import HealthCheck, Metric, Middleware, Route
 from core.services import Services
 from core.settings import PluginEntry
+from core.tasks import end_tasks
 
 HOOK_TIMEOUT_S = 5.0
 
@@ -269,9 +270,7 @@ class PluginManager:
             names = sorter.get_ready()
             await asyncio.gather(*(self._stop_one(self.plugins[name], host) for name in names))
             sorter.done(*names)
-        for task in self._burials:
-            task.cancel()
-        await asyncio.gather(*self._burials, return_exceptions=True)
+        await end_tasks(self._burials)
 
     async def _stop_one(self, plugin: LoadedPlugin, host: Host, *, then: PluginState = PluginState.STOPPED) -> None:
         if plugin.state is PluginState.RUNNING:

@@ -16,6 +16,7 @@ import structlog
 
 from core.clock import Clock
 from core.errors import PlantroomError, PluginError
+from core.tasks import end_tasks
 
 BREAK_AFTER = 3
 LONGEST_DELAY_S = 300.0
@@ -79,13 +80,9 @@ class Poller:
         self._task = asyncio.create_task(self._run(), name="poller")
 
     async def stop(self) -> None:
-        """Cancel everything that runs, and wait for it."""
-        tasks = [item.running for item in self._all if item.running is not None]
-        if self._task is not None:
-            tasks.append(self._task)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """End everything that runs."""
+        running = (item.running for item in self._all)
+        await end_tasks(task for task in (*running, self._task) if task is not None)
 
     def add(self, item: Repeated, *, at_once: bool = False) -> Repeated:
         """Repeat a piece of work from now on; ``at_once`` runs it first and spreads only its repeats.

@@ -25,15 +25,20 @@ API_KEY_VARIABLE = "PLANTROOM_API_KEY"
 
 def run(settings: Settings) -> int:
     """Run until SIGINT or SIGTERM, and return the exit code; raises PlantroomError where it cannot start."""
-    return asyncio.run(_serve(settings))
+    last_resort = threading.Timer(END_WITHIN_S, os._exit, (1,))
+    last_resort.daemon = True
+    try:
+        return asyncio.run(_serve(settings, last_resort))
+    finally:  # only now: asyncio itself waits for ever for tasks that do not end
+        last_resort.cancel()
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, last_resort: threading.Timer) -> int:
     from core.kernel import Kernel  # with all that it brings, which the other commands do not need
 
     kernel = Kernel(settings)
     stop = asyncio.Event()
-    with _ended_by_signals(stop):
+    with _ended_by_signals(stop, last_resort):
         Progress(sys.stdout).follow(kernel.events)
         if not await _started(kernel, stop):
             return 0
@@ -71,11 +76,9 @@ async def _stopped(kernel: Kernel) -> int:
 
 
 @contextmanager
-def _ended_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Let SIGINT and SIGTERM set the event; what then still runs after END_WITHIN_S is ended the hard way."""
+def _ended_by_signals(stop: asyncio.Event, last_resort: threading.Timer) -> Iterator[None]:
+    """Let SIGINT and SIGTERM set the event, and start the last resort for what still runs after END_WITHIN_S."""
     loop = asyncio.get_running_loop()
-    last_resort = threading.Timer(END_WITHIN_S, os._exit, (1,))
-    last_resort.daemon = True
 
     def end() -> None:
         if not stop.is_set():
@@ -87,7 +90,6 @@ def _ended_by_signals(stop: asyncio.Event) -> Iterator[None]:
     try:
         yield
     finally:
-        last_resort.cancel()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 

@@ -34,7 +34,6 @@ class Program:
             asyncio.create_task(self._collect(process.stdout, self.out)),
             asyncio.create_task(self._collect(process.stderr, self.err)),
         ]
-        self.url = ""
 
     @staticmethod
     async def _collect(stream: asyncio.StreamReader | None, lines: list[str]) -> None:
@@ -62,6 +61,10 @@ class Program:
                 if self.process.returncode is not None:
                     pytest.fail(f"ended with {self.process.returncode}: {self.out} {self.err[-20:]}")
                 await asyncio.sleep(0.02)
+
+    async def ready(self) -> str:
+        """Wait until it is ready, and return where its API is."""
+        return (await self.wait_for("Plantroom is ready on ")).split("ready on ")[1].split()[0]
 
     async def ended(self, *, seconds: float = LONGEST_S) -> int:
         """Wait for the end and for the last line, and return the exit code."""

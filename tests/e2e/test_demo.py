@@ -26,17 +26,16 @@ def ports() -> dict[str, str]:
     }
 
 
-async def demo(start: StartProgram, folder: Path, env: dict[str, str]) -> Program:
+async def demo(start: StartProgram, folder: Path, env: dict[str, str]) -> tuple[Program, str]:
+    """Start the demo; returns it with where its API is."""
     program = await start("run", "--config", str(ROOT / "config/demo.yaml"), "--port", "0", cwd=folder, env=env)
-    line = await program.wait_for("Plantroom is ready on ")
-    program.url = line.split("ready on ")[1].split()[0]
-    return program
+    return program, await program.ready()
 
 
 @pytest.fixture
 async def client(start: StartProgram, tmp_path: Path, ports: dict[str, str]) -> AsyncIterator[aiohttp.ClientSession]:
-    program = await demo(start, tmp_path, ports)
-    async with aiohttp.ClientSession(base_url=program.url) as session:
+    program, url = await demo(start, tmp_path, ports)
+    async with aiohttp.ClientSession(base_url=url) as session:
         yield session
     assert await program.stop(seconds=3) == 0
 
@@ -120,7 +119,7 @@ def _a_room(points: dict[str, Any]) -> tuple[str, str]:
 async def test_a_signal_stops_everything_within_two_seconds_without_a_trace(
     start: StartProgram, tmp_path: Path, ports: dict[str, str], number: signal.Signals
 ) -> None:
-    program = await demo(start, tmp_path, ports)
+    program, _url = await demo(start, tmp_path, ports)
     children = _children(program.process.pid)
     assert children
 
@@ -135,7 +134,7 @@ async def test_a_signal_stops_everything_within_two_seconds_without_a_trace(
 async def test_the_simulator_ends_when_plantroom_is_killed(
     start: StartProgram, tmp_path: Path, ports: dict[str, str]
 ) -> None:
-    program = await demo(start, tmp_path, ports)
+    program, _url = await demo(start, tmp_path, ports)
     children = _children(program.process.pid)
 
     program.process.kill()
@@ -147,13 +146,13 @@ async def test_the_simulator_ends_when_plantroom_is_killed(
 async def test_the_second_start_lists_the_known_points_at_once_with_their_last_readings(
     start: StartProgram, tmp_path: Path, ports: dict[str, str]
 ) -> None:
-    first = await demo(start, tmp_path, ports)
-    async with aiohttp.ClientSession(base_url=first.url) as client:
+    first, url = await demo(start, tmp_path, ports)
+    async with aiohttp.ClientSession(base_url=url) as client:
         known = await the_house_is_live(client)
     assert await first.stop() == 0
 
-    second = await demo(start, tmp_path, ports)
-    async with aiohttp.ClientSession(base_url=second.url) as client:
+    second, url = await demo(start, tmp_path, ports)
+    async with aiohttp.ClientSession(base_url=url) as client:
         page = await get(client, "/api/v1/points?limit=1000")
     assert {item["id"] for item in page["items"]} == {item["id"] for item in known["items"]}
     assert all(item["reading"] for item in page["items"])
@@ -172,7 +171,7 @@ async def test_a_simulator_that_is_killed_and_started_again_goes_offline_and_com
     simulator = await start("simulate", "--port", str(port), cwd=tmp_path)
     await simulator.wait_for(str(port))
     program = await start("run", "--port", "0", cwd=tmp_path)
-    url = (await program.wait_for("Plantroom is ready on ")).split("ready on ")[1].split()[0]
+    url = await program.ready()
     async with aiohttp.ClientSession(base_url=url) as client:
         await the_house_is_live(client)
 

@@ -27,7 +27,7 @@ async def shell(command: str) -> Any:
 async def test_the_first_session_of_the_readme_goes_as_it_says(start: StartProgram, tmp_path: Path) -> None:
     ports = {"PLANTROOM_BACNET_PORT": str(free_port()), "PLANTROOM_SIMULATOR_PORT": str(free_port())}
     program = await start("run", "--config", str(ROOT / "config/demo.yaml"), "--port", "0", cwd=tmp_path, env=ports)
-    url = (await program.wait_for("Plantroom is ready on ")).split("ready on ")[1].split()[0]
+    url = await program.ready()
     async with aiohttp.ClientSession(base_url=url) as client:
         await until(
             lambda: get(client, "/api/v1/points/bacnet.2004.analog-input.1"), lambda point: point.get("reading")

@@ -27,7 +27,7 @@ async def test_a_taken_udp_port_fails_that_plugin_alone_and_names_port_and_optio
         f"plugins: {{bacnet: {{networks: [{{address: '127.0.0.1/8:{taken_udp_port}'}}]}}}}"
     )
     program = await start("run", "--port", "0", cwd=tmp_path)
-    url = (await program.wait_for("Plantroom is ready on ")).split("ready on ")[1].split()[0]
+    url = await program.ready()
 
     async with aiohttp.ClientSession(base_url=url) as client:
         plugin = await until(lambda: get(client, "/api/v1/plugins/bacnet"), lambda plugin: plugin["state"] == "failed")
