@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import enum
+import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -11,10 +12,10 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import structlog
@@ -28,6 +29,8 @@ ENTRY_POINT_GROUP = "plantroom.plugins"
 CUSTOM_PACKAGE = "custom_plugins"
 BUNDLED_PACKAGE = "plugins"
 
+Place: TypeAlias = Path | EntryPoint | type[Plugin[Any]]
+_State: TypeAlias = tuple[Place, str]
 _MODULE_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -37,19 +40,20 @@ class Origin(enum.StrEnum):
     BUNDLED = "bundled"
     INSTALLED = "installed"
     CUSTOM = "custom"
+    GIVEN = "given"
 
 
 @attrs.frozen
 class Found:
-    """A plugin that could be loaded: ``place`` is its file or folder, or the name of its package."""
+    """A plugin that could be loaded: ``place`` is its file or folder, the name of its package, or its class."""
 
     name: str
     origin: Origin
-    place: Path | EntryPoint
+    place: Place
     instead_of: Origin | None = None
 
     def summary(self) -> str:
-        """Return the first line of its docstring, without importing it; empty for an installed one."""
+        """Return the first line of its docstring, without importing it; empty for what is not a file of ours."""
         if not isinstance(self.place, Path):
             return ""
         try:
@@ -58,19 +62,40 @@ class Found:
             return ""
         return (ast.get_docstring(tree) or "").partition("\n")[0]
 
+    def fingerprint(self) -> str:
+        """Tell one state of its code from another; always the same for what Python imports only once.
+
+        That is all but the house's own plugins: a new version of a package needs a new process.
+        """
+        if self.origin is not Origin.CUSTOM or not isinstance(self.place, Path):
+            return ""
+        digest = hashlib.blake2b(digest_size=16)
+        for file in sorted(self.place.rglob("*.py")) if self.place.is_dir() else [self.place]:
+            digest.update(str(file).encode() + b"\0" + file.read_bytes() + b"\0")
+        return digest.hexdigest()
+
 
 class Catalog:
     """All plugins that there are; only those that are asked for are imported.
 
     ``custom_folder`` holds the house's own, each a ``<name>.py`` or a package; None or absent: there are none.
+    What ``before`` has imported is not imported again where its code is the same. ``given`` are classes that are there
+    already, by name: a test's own plugins.
     """
 
-    def __init__(self, custom_folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        custom_folder: Path | None = None,
+        *,
+        before: Catalog | None = None,
+        given: Mapping[str, type[Plugin[Any]]] | None = None,
+    ) -> None:
         self._found: dict[str, Found] = {}
-        self._loaded: dict[str, type[Plugin[Any]]] = {}
-        for found in (*_bundled(), *_installed(), *_custom(custom_folder)):
-            before = self._found.get(found.name)
-            self._found[found.name] = attrs.evolve(found, instead_of=before.origin if before else None)
+        self.imported: dict[str, tuple[_State, type[Plugin[Any]]]] = dict(before.imported) if before else {}
+        classes = (Found(name, Origin.GIVEN, each) for name, each in (given or {}).items())
+        for found in (*_bundled(), *_installed(), *_custom(custom_folder), *classes):
+            namesake = self._found.get(found.name)
+            self._found[found.name] = attrs.evolve(found, instead_of=namesake.origin if namesake else None)
 
     def names(self) -> list[str]:
         """List the names of all plugins, sorted."""
@@ -89,14 +114,18 @@ class Catalog:
         hold exactly one plugin.
         """
         found = self.find(name)
-        if name not in self._loaded:
+        state = found.place, found.fingerprint()
+        known = self.imported.get(name)
+        if known is None or known[0] != state:
             if found.instead_of is not None:
                 log = structlog.get_logger()
                 log.info("plugin_replaced", plugin=name, origin=found.origin.value, instead_of=found.instead_of.value)
-            self._loaded[name] = self._import(found)
-        return self._loaded[name]
+            known = self.imported[name] = state, self._import(found)
+        return known[1]
 
     def _import(self, found: Found) -> type[Plugin[Any]]:
+        if isinstance(found.place, type):
+            return found.place
         try:
             if isinstance(found.place, EntryPoint):
                 loaded = found.place.load()
@@ -142,7 +171,7 @@ def _import_custom(name: str, place: Path) -> types.ModuleType:
     parent.__path__ = [str(place.parent)]
     sys.modules[CUSTOM_PACKAGE] = parent
     full_name = f"{CUSTOM_PACKAGE}.{name}"
-    _forget(full_name)
+    before = _forget(full_name)
     folders = [str(place)] if place.is_dir() else None
     spec = importlib.util.spec_from_file_location(full_name, _source_file(place), submodule_search_locations=folders)
     if spec is None or spec.loader is None:
@@ -153,13 +182,15 @@ def _import_custom(name: str, place: Path) -> types.ModuleType:
         spec.loader.exec_module(module)
     except BaseException:
         _forget(full_name)
+        sys.modules.update(before)
         raise
     return module
 
 
-def _forget(full_name: str) -> None:
-    for known in [each for each in sys.modules if each == full_name or each.startswith(full_name + ".")]:
-        del sys.modules[known]
+def _forget(full_name: str) -> dict[str, types.ModuleType]:
+    """Have a module and those below it imported anew the next time; answers what was there."""
+    known = [each for each in sys.modules if each == full_name or each.startswith(full_name + ".")]
+    return {each: sys.modules.pop(each) for each in known}
 
 
 def _plugin_in(loaded: object, found: Found) -> type[Plugin[Any]]:
@@ -184,7 +215,7 @@ def _belongs(each: type, module: types.ModuleType) -> bool:
     return each.__module__ == module.__name__ or each.__module__.startswith(module.__name__ + ".")
 
 
-def _told(error: BaseException, place: Path | EntryPoint) -> str:
+def _told(error: BaseException, place: Place) -> str:
     """Say what went wrong, and where: in the plugin's own code if the traceback passes it, else where it was raised."""
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, SyntaxError):

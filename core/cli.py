@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +28,7 @@ from core.validators import MAX_PORT
 
 DONE, FAILED, REFUSED = 0, 1, 2
 DEFAULT_CONFIG = Path("plantroom.yaml")
+DEMO_CONFIG = Path(core.__file__).resolve().parents[1] / BUNDLED_PACKAGE / "demo.yaml"
 
 
 @attrs.frozen
@@ -37,18 +40,24 @@ class Installation:
 
     @property
     def catalog(self) -> Catalog:
-        """All plugins that there are, the house's own beside its first file."""
-        first = self.files[0] if self.files else DEFAULT_CONFIG
-        return Catalog(first.parent / CUSTOM_PACKAGE)
+        """All plugins that there are, the house's own beside its first file, or in this folder for the demo."""
+        return self.catalog_after(None)
 
-    def settings(self, *, host: str | None = None, port: int | None = None) -> tuple[Settings, Source]:
+    def catalog_after(self, before: Catalog | None) -> Catalog:
+        """All plugins that there are now, those that are unchanged as they were imported before."""
+        first = next((file for file in self.files if file != DEMO_CONFIG), DEFAULT_CONFIG)
+        return Catalog(first.parent / CUSTOM_PACKAGE, before=before)
+
+    def settings(
+        self, *, host: str | None = None, port: int | None = None, catalog: Catalog | None = None
+    ) -> tuple[Settings, Source]:
         """Read the configuration; raises ConfigError."""
         if not self.files:
             raise ConfigError(
-                [f"there is no ./{DEFAULT_CONFIG}; name a file by --config FILE, such as config/demo.yaml"]
+                [f"there is no ./{DEFAULT_CONFIG}; name a file by --config FILE, or see a building by --demo"]
             )
         source = load(self.files)
-        return read(source, self.catalog, host=host, port=port, data_dir=self.data_dir), source
+        return read(source, catalog or self.catalog, host=host, port=port, data_dir=self.data_dir), source
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: list[str]) -> int:
     everywhere = argparse.ArgumentParser(prog="plantroom", parents=[_everywhere()], add_help=False, allow_abbrev=False)
     given, rest = everywhere.parse_known_args(arguments)
-    files = tuple(given.config) or ((DEFAULT_CONFIG,) if DEFAULT_CONFIG.exists() else ())
+    files = (*((DEMO_CONFIG,) if given.demo else ()), *given.config)
+    files = files or ((DEFAULT_CONFIG,) if DEFAULT_CONFIG.exists() else ())
     installation = Installation(files, given.data_dir)
     name = _command_in(rest)
     log.configure(LogSettings(level="info" if name == "run" else "warning"))
@@ -127,6 +137,9 @@ def _everywhere() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help=f"the configuration; a further file overlays those before it (default: ./{DEFAULT_CONFIG})",
+    )
+    parser.add_argument(
+        "--demo", action="store_true", help="the demo's configuration, a simulated building; --config overlays it"
     )
     parser.add_argument("--data-dir", metavar="DIR", type=Path, help="where data is kept; wins over data_dir")
     return parser
@@ -186,9 +199,16 @@ def _parser(commands: Mapping[str, CliCommand]) -> argparse.ArgumentParser:
 
 
 def _run(installation: Installation, options: argparse.Namespace) -> int:
-    settings, _source = installation.settings(host=options.host, port=options.port)
+    catalog = installation.catalog
+
+    def reread() -> Settings:
+        nonlocal catalog
+        catalog = installation.catalog_after(catalog)
+        return installation.settings(host=options.host, port=options.port, catalog=catalog)[0]
+
+    settings, _source = installation.settings(host=options.host, port=options.port, catalog=catalog)
     log.configure(settings.log)
-    return process.run(settings)
+    return process.run(settings, reread)
 
 
 def _check(installation: Installation, options: argparse.Namespace) -> int:
@@ -219,6 +239,16 @@ def _plugins(installation: Installation, _options: argparse.Namespace) -> int:
     return DONE
 
 
+def _openapi(installation: Installation, _options: argparse.Namespace) -> int:
+    from core.description import describe
+
+    document, left_out = asyncio.run(describe(installation.settings()[0]))
+    for name, reason in left_out.items():
+        _say(f"plantroom: plugin '{name}' is left out: {reason}")
+    print(json.dumps(json.loads(document.json), indent=2, ensure_ascii=False))
+    return FAILED if left_out else DONE
+
+
 def _state(entry: PluginEntry) -> str:
     state = "disabled" if not entry.enabled else "enabled" if entry.error is None else "not loadable"
     return state if entry.name == entry.use else f"{state} as {entry.name}"
@@ -244,6 +274,7 @@ BUILT_IN: Mapping[str, _BuiltIn] = {
     "run": _BuiltIn("run what the configuration describes, until Ctrl-C", _run, serves=True),
     "check": _BuiltIn("check the configuration and start nothing", _check, _check_arguments, serves=True),
     "plugins": _BuiltIn("list the plugins that there are", _plugins),
+    "openapi": _BuiltIn("print the OpenAPI document of what the configuration describes", _openapi),
 }
 
 

@@ -3,7 +3,7 @@
 PlantroomError                    500
 ├── ConfigError                        the configuration cannot be used; lists every problem
 ├── PluginError                        a plugin broke its promise to the kernel
-├── RequestError                       the caller can mend it
+├── RequestError                       the caller can mend it (core/refusals.py)
 │   ├── MalformedBody             400  InvalidCursor                   400
 │   ├── CredentialsRequired       401  PermissionDenied                403
 │   ├── PriorityNotAllowed        403
@@ -19,52 +19,85 @@ PlantroomError                    500
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
-import attrs
+from core.faults import Example, FieldFault, PlantroomError, any_of, every_error
+from core.refusals import (
+    BodyTooLarge,
+    Conflict,
+    CredentialsRequired,
+    DeviceNotFound,
+    ErrorNotFound,
+    Invalid,
+    InvalidCursor,
+    JobNotFound,
+    MalformedBody,
+    MethodNotAllowed,
+    NotFound,
+    NotWritable,
+    PermissionDenied,
+    PluginNotFound,
+    PointNotFound,
+    PriorityNotAllowed,
+    RequestError,
+    TooManyRequests,
+    UnsupportedMediaType,
+    ValueNotSuitable,
+)
 
+__all__ = [
+    "BodyTooLarge",
+    "ConfigError",
+    "Conflict",
+    "CredentialsRequired",
+    "DeviceError",
+    "DeviceNotFound",
+    "DeviceOffline",
+    "DeviceRefused",
+    "DeviceTimeout",
+    "ErrorNotFound",
+    "Example",
+    "FieldFault",
+    "Invalid",
+    "InvalidCursor",
+    "JobNotFound",
+    "MalformedBody",
+    "MethodNotAllowed",
+    "NotFound",
+    "NotWritable",
+    "PermissionDenied",
+    "PlantroomError",
+    "PluginError",
+    "PluginNotFound",
+    "PluginNotRunning",
+    "PointNotFound",
+    "PriorityNotAllowed",
+    "RequestError",
+    "TooManyRequests",
+    "Unavailable",
+    "UnsupportedMediaType",
+    "ValueNotSuitable",
+    "any_of",
+    "every_error",
+]
 
-@attrs.frozen
-class FieldFault:
-    """What is wrong with one field of a request: its dotted name, a stable code, a sentence."""
-
-    field: str
-    code: str
-    message: str
-
-
-class PlantroomError(Exception):
-    """Something failed inside Plantroom; the log has the details under the request's id.
-
-    ``detail`` says what to do next. ``extra`` are further members of the problem document.
-    """
-
-    code: ClassVar[str] = "internal"
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = "Internal error"
-    remedy: ClassVar[str] = "Look the request id up in the log; report it if it happens again."
-
-    def __init__(
-        self,
-        detail: str,
-        *,
-        errors: Sequence[FieldFault] = (),
-        headers: Mapping[str, str] | None = None,
-        extra: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.errors = tuple(errors)
-        self.headers = dict(headers or {})
-        self.extra = dict(extra or {})
+_VALUE = "/api/v1/points/bacnet.2001.analog-input.1/value"
 
 
 class ConfigError(PlantroomError):
-    """The configuration cannot be used. ``problems`` has a line for each mistake: ``file:line: path: what``."""
+    """The configuration cannot be used; there is a line for each mistake, ``file:line: path: what``.
+
+    ``problems`` are these lines.
+    """
 
     code = "config.invalid"
     title = "The configuration cannot be used"
+    causes = any_of(
+        "The YAML file is missing, cannot be read, or is not well-formed: a tab, a wrong indent, a key given twice.",
+        "An option is unknown, missing, of the wrong type or out of range; the line says which, and what is near.",
+        "A secret, an environment variable or an included file that it names is not there.",
+        "It names a plugin that does not exist, or two plugins that provide the same service.",
+    )
     remedy = "Correct the named lines; `plantroom check` shows whether it helped."
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -73,182 +106,17 @@ class ConfigError(PlantroomError):
 
 
 class PluginError(PlantroomError):
-    """A plugin broke its promise to the kernel: a wrong answer to a hook, a name that is taken."""
+    """A plugin broke its promise to the kernel: it did not start, a hook answered wrongly, its code raised."""
 
     code = "plugin.failed"
     title = "A plugin failed"
+    causes = any_of(
+        "Its module cannot be imported, or it did not start or answer a hook within its time.",
+        "It answered a hook with what is not asked for, or with a name, route, device or point that is not its own.",
+        "Its code raised while it read, polled or ran a job: the log has the traceback beside `..._failed`.",
+        "It needs itself through others in a circle; its error names them.",
+    )
     remedy = "See the plugin's error in GET /api/v1/plugins; mend or disable it."
-
-
-class RequestError(PlantroomError):
-    """The request cannot be answered as it is; the caller can mend it."""
-
-    code = "request.bad"
-    status = 400
-    title = "Bad request"
-    remedy = "Send a well-formed HTTP request."
-
-
-class MalformedBody(RequestError):
-    """The body is not the JSON that its Content-Type promises."""
-
-    code = "request.malformed"
-    title = "Malformed JSON"
-    remedy = "Send one valid UTF-8 JSON document."
-
-
-class InvalidCursor(RequestError):
-    """The cursor was not made by this list, with this sort, or it is damaged."""
-
-    code = "cursor.invalid"
-    title = "Invalid cursor"
-    remedy = "Start again without a cursor, and pass next_cursor on unchanged with the same sort."
-
-
-class CredentialsRequired(RequestError):
-    """No credentials came with the request, or none that are valid."""
-
-    code = "auth.required"
-    status = 401
-    title = "Credentials required"
-    remedy = "Send a valid X-API-Key or Authorization: Bearer header."
-
-
-class PermissionDenied(RequestError):
-    """The principal's role does not allow this."""
-
-    code = "auth.forbidden"
-    status = 403
-    title = "Not allowed"
-    remedy = "Use a key with the role that the detail names."
-
-
-class PriorityNotAllowed(RequestError):
-    """The configuration forbids writing at this priority."""
-
-    code = "write.priority_not_allowed"
-    status = 403
-    title = "Priority not allowed"
-    remedy = "Write at a priority that the plugin's `write` section allows."
-
-
-class NotFound(RequestError):
-    """Nothing is at this address."""
-
-    code = "route.not_found"
-    status = 404
-    title = "Not found"
-    remedy = "Check the path; GET /api/v1 tells what is there."
-
-
-class DeviceNotFound(NotFound):
-    """No device has this id."""
-
-    code = "device.not_found"
-    title = "Unknown device"
-    remedy = "GET /api/v1/devices lists the devices; a scan finds new ones."
-
-
-class PointNotFound(NotFound):
-    """No point has this id, or its device no longer has the object or property."""
-
-    code = "point.not_found"
-    title = "Unknown point"
-    remedy = "GET /api/v1/points lists the points; a scan refreshes them."
-
-
-class PluginNotFound(NotFound):
-    """No plugin has this name."""
-
-    code = "plugin.not_found"
-    title = "Unknown plugin"
-    remedy = "GET /api/v1/plugins lists the plugins."
-
-
-class JobNotFound(NotFound):
-    """No job has this id, or it ended long ago."""
-
-    code = "job.not_found"
-    title = "Unknown job"
-    remedy = "GET /api/v1/jobs lists the jobs."
-
-
-class ErrorNotFound(NotFound):
-    """No error has this code."""
-
-    code = "error.not_found"
-    title = "Unknown error code"
-    remedy = "GET /api/v1/errors lists the codes."
-
-
-class MethodNotAllowed(RequestError):
-    """The address exists, but not for this method; Allow lists those it takes."""
-
-    code = "request.method_not_allowed"
-    status = 405
-    title = "Method not allowed"
-    remedy = "Use a method that the Allow header lists."
-
-
-class Conflict(RequestError):
-    """The request does not fit the present state of what it names."""
-
-    code = "request.conflict"
-    status = 409
-    title = "Conflict"
-    remedy = "Look at the present state and decide anew."
-
-
-class NotWritable(Conflict):
-    """The point cannot be written, or the device denies it."""
-
-    code = "point.not_writable"
-    title = "Not writable"
-    remedy = "Write to a point whose `writable` is true; check the device's own access rights."
-
-
-class BodyTooLarge(RequestError):
-    """The body is longer than the limit (1 MiB unless configured)."""
-
-    code = "request.too_large"
-    status = 413
-    title = "Body too large"
-    remedy = "Split the request."
-
-
-class UnsupportedMediaType(RequestError):
-    """The body is not declared as JSON."""
-
-    code = "request.media_type"
-    status = 415
-    title = "Unsupported media type"
-    remedy = "Send Content-Type: application/json."
-
-
-class Invalid(RequestError):
-    """A parameter or field is unknown, missing, of the wrong type or out of range; `errors` names each."""
-
-    code = "request.invalid"
-    status = 422
-    title = "Invalid request"
-    remedy = "Correct the fields listed in `errors`."
-
-
-class ValueNotSuitable(Invalid):
-    """The value does not suit the point: wrong type, out of range, unknown state. Nothing was changed."""
-
-    code = "value.not_suitable"
-    title = "Value does not suit the point"
-    remedy = "Look at the point's kind, states, min and max."
-
-
-class TooManyRequests(RequestError):
-    """More requests than the limit allows."""
-
-    code = "request.too_many"
-    status = 429
-    title = "Too many requests"
-    remedy = "Wait as long as Retry-After says."
 
 
 class DeviceError(PlantroomError):
@@ -257,7 +125,9 @@ class DeviceError(PlantroomError):
     code = "device.error"
     status = 502
     title = "Device error"
+    causes = any_of("The driver of the device says so, and has no closer word for it; the detail is the driver's.")
     remedy = "Look at the device's last_error and at the device itself."
+    example = Example("The lamp answered with a fault.", "/api/v1/points/lamps.hall.level/value")
 
 
 class DeviceRefused(DeviceError):
@@ -265,7 +135,17 @@ class DeviceRefused(DeviceError):
 
     code = "device.refused"
     title = "The device refused"
+    causes = any_of(
+        "The device is busy, being configured, or out of resources: the same request may do later.",
+        "It does not know the service or the property that is needed.",
+        "It says that the object cannot be read or written now, for a reason that only its vendor's manual tells.",
+    )
     remedy = "See the device's own error class and code in the answer."
+    example = Example(
+        "The device refused bacnet.2001.analog-input.1: error device operational-problem.",
+        _VALUE,
+        extra={"bacnet": {"kind": "error", "class": "device", "code": "operational-problem"}},
+    )
 
 
 class DeviceTimeout(DeviceError):
@@ -274,7 +154,14 @@ class DeviceTimeout(DeviceError):
     code = "device.timeout"
     status = 504
     title = "The device did not answer"
+    causes = any_of(
+        "It is switched off, restarting, unplugged, or has another address by now.",
+        "A router, a firewall or a gateway between here and there drops the requests or the answers.",
+        "It is slower than the plugin's `timeout` and `retries` allow; a bus with many devices may be.",
+        "A poller of a plugin without driver failed at its last turn; the detail has its words.",
+    )
     remedy = "Check the device's power, network and address."
+    example = Example("2001:1@127.0.0.1:47809 did not answer within 1.5 s.", _VALUE)
 
 
 class DeviceOffline(DeviceTimeout):
@@ -282,16 +169,32 @@ class DeviceOffline(DeviceTimeout):
 
     code = "device.offline"
     title = "The device is offline"
+    causes = any_of(
+        "It is switched off, restarting, unplugged, or has another address by now; a scan finds the new one.",
+        "The router or gateway that it stands behind is down: then its neighbours are offline too.",
+        "Our own link is down: then all devices of the plugin are offline, and its health says so.",
+    )
     remedy = "Wait for it to come back, or ask with on_error=last for its last reading."
+    example = Example(
+        "bacnet.2001 has been offline since its last poll: 2001:1@127.0.0.1:47809 did not answer within 1.5 s.",
+        _VALUE,
+    )
 
 
 class Unavailable(PlantroomError):
-    """Plantroom is starting or stopping."""
+    """What is asked for cannot be answered now, but soon may be."""
 
     code = "system.unavailable"
     status = 503
     title = "Not available now"
-    remedy = "Try again after the seconds in Retry-After."
+    causes = any_of(
+        "Plantroom is starting or stopping.",
+        "/readyz: a plugin that is marked `required: true` does not run.",
+        "A point is to be written whose device has not been reached since the start.",
+        "The request repeats one by its Idempotency-Key, and that one was given up.",
+    )
+    remedy = "Try again after the seconds in Retry-After; where it stays so, look at GET /api/v1/plugins."
+    example = Example("Plantroom is starting.", "/api/v1/devices")
 
     def __init__(self, detail: str, *, retry_after_s: int = 2) -> None:
         super().__init__(detail, headers={"Retry-After": str(retry_after_s)})
@@ -302,11 +205,12 @@ class PluginNotRunning(Unavailable):
 
     code = "plugin.not_running"
     title = "A needed plugin does not run"
+    causes = any_of(
+        "It failed, or waits for another plugin that did: its `error` says why.",
+        "It is disabled, or no longer in the configuration, and its points are known from before.",
+        "It runs, but has no driver, so that its points cannot be written.",
+        "Another Plantroom process owns the plugin's devices.",
+        "It was stopped while the request was under way; a write may have been carried out.",
+    )
     remedy = "See its error in GET /api/v1/plugins."
-
-
-def every_error(root: type[PlantroomError] = PlantroomError) -> Iterator[type[PlantroomError]]:
-    """Walk the tree of errors that are imported now, plugins' own included, parents first."""
-    yield root
-    for child in root.__subclasses__():
-        yield from every_error(child)
+    example = Example("bacnet does not run; see GET /api/v1/plugins.", _VALUE)

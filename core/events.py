@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 import attrs
 import structlog
 
 from core.model import Device, DeviceStatus
+from core.owner import owner_name
 from core.readings import ReadingBatch
 from core.tasks import end_tasks
+
+TURN = 100
+"""How many events a listener handles at most before everybody else has a turn of the loop."""
 
 EventT = TypeVar("EventT")
 
@@ -93,14 +97,17 @@ class Subscription:
         self.dropped = 0
         self._waiting: deque[Any] = deque(maxlen=handler.queue)
         self._arrived = asyncio.Event()
+        self._publishers: set[str] = set()
         self._log = structlog.get_logger().bind(plugin=owner, event_type=handler.event.__name__)
 
     def offer(self, event: object) -> None:
-        """Queue an event without waiting; drop the oldest where the queue is full."""
+        """Queue an event without waiting; drop the oldest where the queue is full, naming each publisher once."""
         if len(self._waiting) == self._waiting.maxlen:
-            if self.dropped == 0:
-                self._log.warning("events_dropped", queue=self.handler.queue)
             self.dropped += 1
+            publisher = owner_name()
+            if publisher not in self._publishers:
+                self._publishers.add(publisher)
+                self._log.warning("events_dropped", publisher=publisher, queue=self.handler.queue)
         self._waiting.append(event)
         self._arrived.set()
 
@@ -111,16 +118,26 @@ class Subscription:
             await self._arrived.wait()
             self._arrived.clear()
             while self._waiting:
-                try:
-                    await self.handler.handle(self._waiting.popleft())
-                except Exception as error:  # a plugin's code: its failure stays with it
-                    if not failing:
-                        self._log.exception("event_handler_failed", error=str(error))
-                    failing = True
-                else:
-                    if failing:
-                        self._log.info("event_handler_recovered")
-                    failing = False
+                for event in self._next():
+                    failing = await self._handle(event, failing=failing)
+                await asyncio.sleep(0)
+
+    def _next(self) -> Iterator[object]:
+        """Take the next few events that wait."""
+        for _ in range(min(len(self._waiting), TURN)):
+            yield self._waiting.popleft()
+
+    async def _handle(self, event: object, *, failing: bool) -> bool:
+        """Handle one event; answer whether that failed."""
+        try:
+            await self.handler.handle(event)
+        except Exception as error:  # a plugin's code: its failure stays with it
+            if not failing:
+                self._log.exception("event_handler_failed", error=str(error))
+            return True
+        if failing:
+            self._log.info("event_handler_recovered")
+        return False
 
 
 class EventBus:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import enum
+import inspect
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import pluggy
 
 if TYPE_CHECKING:
@@ -19,90 +22,186 @@ if TYPE_CHECKING:
 
 PROJECT = "plantroom"
 
-hookspec = pluggy.HookspecMarker(PROJECT)
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+_hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-@hookspec
+class Stability(enum.StrEnum):
+    """What may become of a hook: a stable one keeps its name and takes what it takes now, a provisional one may not."""
+
+    STABLE = "stable"
+    PROVISIONAL = "provisional"
+
+
+@attrs.frozen
+class Hook:
+    """What is promised about a hook, for the documentation.
+
+    ``answer`` is the type of the answer, ``example`` an expression that a plugin's method could return. ``since`` is
+    the `core.plugin.API_VERSION` that brought it.
+    """
+
+    name: str
+    about: str
+    answer: str
+    example: str
+    since: int
+    stability: Stability
+
+
+HOOKS: dict[str, Hook] = {}
+"""Every hook by its name, in the order of this page."""
+
+
+def hook(example: str, *, since: int, stability: Stability) -> Callable[[FunctionT], FunctionT]:
+    """Declare a function as a hook: its docstring says what it answers and when that is used."""
+
+    def declare(function: FunctionT) -> FunctionT:
+        name, answer = function.__name__, function.__annotations__["return"]
+        HOOKS[name] = Hook(name, inspect.cleandoc(function.__doc__ or ""), answer, example, since, stability)
+        return _hookspec(function)
+
+    return declare
+
+
+@hook("self.connection()", since=1, stability=Stability.STABLE)
 def lifespan() -> AbstractAsyncContextManager[None]:  # type: ignore[empty-body]
-    """Hold open what the plugin needs while it runs; entered at start, left at stop, each within its time-out."""
+    """Hold open what the plugin needs while it runs.
+
+    Entered at start, after the plugins that it requires, and left at stop, each within its time-out. Most plugins
+    decorate a method with `asynccontextmanager` for it.
+    """
 
 
-@hookspec
+@hook("[Inventory(self.station, [self.temperature])]", since=1, stability=Stability.STABLE)
 def register_points() -> Iterable[Inventory]:  # type: ignore[empty-body]
-    """Name the devices and points that are known without asking anything."""
+    """Name the devices and points that are known without asking anything.
+
+    They are listed as the plugin starts, and keep their ids over restarts.
+    """
 
 
-@hookspec
+@hook("LampDriver(self.ctx)", since=1, stability=Stability.STABLE)
 def register_driver() -> Driver:  # type: ignore[empty-body]
-    """Be a protocol: scan for devices, read points and write points, in batches."""
+    """Be a protocol: scan for devices, read points and write points, in batches.
+
+    The kernel scans on its schedule, polls, and writes what comes through the API.
+    """
 
 
-@hookspec
+@hook('[Poller("station", 60.0, self.poll)]', since=1, stability=Stability.STABLE)
 def register_pollers() -> Iterable[Poller]:  # type: ignore[empty-body]
-    """Name the work to repeat at an interval; it returns readings."""
+    """Name the work to repeat at an interval; it returns readings.
+
+    Repeated while the plugin runs. One that raises is tried again, ever later, and delays nobody else.
+    """
 
 
-@hookspec
+@hook('[JobKind("export", self.export, "Export all rooms")]', since=1, stability=Stability.STABLE)
 def register_jobs() -> Iterable[JobKind]:  # type: ignore[empty-body]
-    """Name kinds of one-off background work."""
+    """Name kinds of one-off background work.
+
+    Run when something submits a job of the kind; shown at ``/api/v1/jobs`` with how far it is.
+    """
 
 
-@hookspec
+@hook('[Route("GET", "/rooms", self.rooms, "List the rooms")]', since=1, stability=Stability.STABLE)
 def register_routes() -> Iterable[Route]:  # type: ignore[empty-body]
-    """Add REST routes below ``/api/v1/<instance>``."""
+    """Add REST routes below ``/api/v1/<instance>``.
+
+    Served while the plugin runs; parameters and body are checked before the handler is called.
+    """
 
 
-@hookspec
+@hook("[Middleware(Phase.AUTH, self.guard)]", since=1, stability=Stability.STABLE)
 def register_middlewares() -> Iterable[Middleware]:  # type: ignore[empty-body]
-    """Wrap requests, each wrapper at a named phase."""
+    """Wrap requests, each wrapper at a named phase.
+
+    Wrapped around every route, the kernel's too, when the application is built.
+    """
 
 
-@hookspec
+@hook('[HealthCheck("link", lambda: (Health.OK, "up"))]', since=1, stability=Stability.STABLE)
 def register_health_checks() -> Iterable[HealthCheck]:  # type: ignore[empty-body]
-    """Tell whether the plugin does its work."""
+    """Tell whether the plugin does its work.
+
+    Looked at for ``/readyz`` and ``GET /api/v1/plugins``; a check never waits.
+    """
 
 
-@hookspec
+@hook(
+    '[Metric("weather_requests_total", "counter", "Requests sent", lambda: [({}, 3)])]',
+    since=1,
+    stability=Stability.STABLE,
+)
 def register_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
-    """Expose figures at ``/metrics``."""
+    """Expose figures at ``/metrics``.
+
+    Collected when they are scraped.
+    """
 
 
-@hookspec
+@hook("[self.add_building]", since=1, stability=Stability.STABLE)
 def register_log_processors() -> Iterable[Processor]:  # type: ignore[empty-body]
-    """Add structlog processors, run before a line is rendered."""
+    """Add structlog processors.
+
+    Run on every line, before secrets are blacked out and it is rendered.
+    """
 
 
-@hookspec
+@hook('[CliCommand("rooms", "list the rooms", self.list_rooms)]', since=1, stability=Stability.STABLE)
 def register_commands() -> Iterable[CliCommand]:  # type: ignore[empty-body]
-    """Add subcommands to ``plantroom``; the plugin is built, but not started, to be asked."""
+    """Add subcommands to ``plantroom``.
+
+    The plugin is built, but not started, to be asked and to run one.
+    """
 
 
-@hookspec
+@hook('[Migration(1, "CREATE TABLE room (id INTEGER PRIMARY KEY, name TEXT)")]', since=1, stability=Stability.STABLE)
 def register_migrations() -> Iterable[Migration]:  # type: ignore[empty-body]
-    """Make and change the plugin's own tables; run in order before any plugin starts."""
+    """Make and change the plugin's own tables.
+
+    Run in order, each once in an installation's life, before any plugin starts.
+    """
 
 
-@hookspec
+@hook("[EventHandler(DeviceStatusChanged, self.note)]", since=1, stability=Stability.STABLE)
 def register_event_handlers() -> Iterable[EventHandler[Any]]:  # type: ignore[empty-body]
-    """Name the events that the plugin wants to hear."""
+    """Name the events that the plugin wants to hear.
+
+    Called for each such event while the plugin runs, one after the other from a bounded queue.
+    """
 
 
-@hookspec
+@hook("FileCache(self.ctx.data_dir)", since=1, stability=Stability.STABLE)
 def provide_cache() -> Cache:  # type: ignore[empty-body]
-    """Be the cache; at most one enabled plugin may."""
+    """Be the cache; at most one enabled plugin may.
+
+    Takes the place of the one in memory, for all who use ``ctx.services.cache``.
+    """
 
 
-@hookspec
+@hook("SharedLimits(self.config.url)", since=1, stability=Stability.PROVISIONAL)
 def provide_rate_limit_store() -> RateLimitStore:  # type: ignore[empty-body]
-    """Be the store of the rate limiter; at most one enabled plugin may."""
+    """Be the store of the rate limiter; at most one enabled plugin may.
+
+    Takes the place of the one in memory.
+    """
 
 
-@hookspec
+@hook("Archive(self.ctx.data_dir)", since=1, stability=Stability.PROVISIONAL)
 def provide_history() -> History:  # type: ignore[empty-body]
-    """Be the history of readings; at most one enabled plugin may."""
+    """Be the history of readings; at most one enabled plugin may.
+
+    Takes the place of the last few thousand batches in memory.
+    """
 
 
-@hookspec
+@hook("Cluster(self.config.url)", since=1, stability=Stability.PROVISIONAL)
 def provide_leadership() -> Leadership:  # type: ignore[empty-body]
-    """Decide which of several processes owns what; at most one enabled plugin may."""
+    """Decide which of several processes owns what; at most one enabled plugin may.
+
+    Takes the place of the one that owns everything: a name that is not held is neither polled nor written.
+    """

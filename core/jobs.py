@@ -17,6 +17,7 @@ import structlog
 from core.clock import Clock
 from core.errors import Invalid, JobNotFound, PlantroomError, PluginError, TooManyRequests
 from core.events import EventBus, JobChanged
+from core.owner import owned_by
 from core.plugin import JobKind
 from core.tasks import end_tasks
 
@@ -25,6 +26,7 @@ QUEUED_MOST = 1000
 ENDED_KEPT = 200
 WARNINGS_KEPT = 100
 RETRY_DELAY_S = 2.0
+RETRY_LATER = {"Retry-After": "2"}
 
 
 class JobState(enum.StrEnum):
@@ -164,7 +166,9 @@ class MemoryJobs:
         if known is not None and not known.state.ended:
             return known
         if len(self._queue) >= QUEUED_MOST:
-            raise TooManyRequests(f"{QUEUED_MOST} jobs are waiting; cancel some, or wait until they have run.")
+            raise TooManyRequests(
+                f"{QUEUED_MOST} jobs are waiting; cancel some, or wait until they have run.", headers=RETRY_LATER
+            )
         job = Job(str(uuid.uuid4()), kind, dict(params or {}), priority, self._clock.utc())
         self._jobs[job.id] = job
         if key:
@@ -209,7 +213,8 @@ class MemoryJobs:
         while self._queue and len(self._running) < self._workers and not self._closed:
             _priority, _order, job = heapq.heappop(self._queue)
             job.state = JobState.RUNNING
-            task = asyncio.create_task(self._run(job), name=f"job:{job.kind}")
+            with owned_by(None):  # whoever asks: the run is the kernel's
+                task = asyncio.create_task(self._run(job), name=f"job:{job.kind}")
             self._running[job.id] = task
             task.add_done_callback(functools.partial(self._ended, job))
 

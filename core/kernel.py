@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -19,6 +20,7 @@ from core.api.metrics import ServerFigures
 from core.api.system import SystemFacts
 from core.clock import Clock, SystemClock
 from core.defaults import in_memory_services
+from core.differences import Differences
 from core.errors import PluginError, PluginNotRunning
 from core.events import ClockStepped, EventBus, EventHandler, ReadingsChanged, Subscription
 from core.exchange import Exchange
@@ -31,12 +33,15 @@ from core.plugin import Context, logger
 from core.poller import Poller, Repeated
 from core.polls import Polls
 from core.registry import Registry
+from core.reload import Reload
 from core.routes import Health, HealthCheck, Metric, Route
 from core.scans import Scans
 from core.server import Server
 from core.services import Services
 from core.settings import Settings
 from core.storage import StorageError, open_storage
+from core.tasks import end_tasks
+from core.watchdog import Watchdog
 from core.web import build_application
 
 SAVE_EVERY_S = 10.0
@@ -47,12 +52,15 @@ CLOCK_STEP_S = 1.0
 class Kernel:
     """One installation of Plantroom in one process; a test can start ten."""
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, reread: Callable[[], Settings] | None = None
+    ) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self.events = EventBus()
         self.registry = Registry(self.clock, self.events)
-        self.services = in_memory_services(self.clock)
+        self.defaults = in_memory_services(self.clock)
+        self.services = attrs.evolve(self.defaults)
         self.poller = Poller(self.clock)
         self.jobs = MemoryJobs(self.clock, self.events)
         self.manager = PluginManager(settings.plugins, self.events)
@@ -60,9 +68,14 @@ class Kernel:
         self.polls = Polls(self.registry, self.poller, self.leases, self.clock, self.events)
         self.scans = Scans(self.registry, self.polls, self.poller, self.jobs, self.clock)
         self.server = Server(settings.http)
+        self._reload = Reload(self, reread or (lambda: settings))
+        self._stopping = False
+        self._reloads: set[asyncio.Task[Differences]] = set()
+        self.watchdog = Watchdog()
         self._own_metrics = kernel_metrics(
             self.registry, self.poller, self.events, connections=lambda: self.server.connections
         )
+        self._own_metrics += self.watchdog.metrics()
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._stack = AsyncExitStack()
 
@@ -77,6 +90,7 @@ class Kernel:
         Raises StorageError, ConfigError, or PlantroomError for a port that is taken, having started nothing.
         """
         async with AsyncExitStack() as stack:
+            stack.enter_context(self.watchdog.watching())
             stack.push_async_callback(self.events.close)
             self.storage = await stack.enter_async_context(open_storage(self.settings.data_dir))
             await self.storage.migrate(OWNER, MIGRATIONS)
@@ -90,52 +104,96 @@ class Kernel:
 
     async def _bring_up(self, stack: AsyncExitStack) -> None:
         await self.manager.load(self.context)
-        processors = [each for plugin in self.manager for each in plugin.many("register_log_processors")]
-        log.configure(self.settings.log, processors)
         self.manager.choose_services(self.services)
         self.leases.use(self.services.leadership)
-        for plugin in self.manager:
-            try:
-                await self.storage.migrate(plugin.name, plugin.many("register_migrations"))
-            except StorageError as error:
-                self.manager.fail(plugin, error)
+        await self.migrate(self.manager)
         self.exchange = Exchange(self.registry, self.polls, self.leases, self.storage, self.clock)
         self.jobs.register(self.scans.kind, owner="core")
-        names = [plugin.name for plugin in self.manager]
-        await stack.enter_async_context(self.leases.holding(names))
-        stack.push_async_callback(self.manager.stop, self)
+        await stack.enter_async_context(self.leases.holding([]))
+        stack.push_async_callback(self._stop_plugins)
         stack.push_async_callback(self._save_all)
         for part in (self.exchange.close, self.jobs.close, self.poller.stop):
             stack.push_async_callback(part)
         self._keep_house()
         self.poller.start()
         self.parts = await self._parts()
+        await self.use(self.manager, self.settings)
         await self.manager.start(self)
-        self._fall_back()
-        await self.server.swap(self.application())
+        await self.opened()
 
-    def _fall_back(self) -> None:
-        """Go on with the services in memory where the plugins that were to provide them do not run."""
-        defaults = in_memory_services(self.clock)
-        for plugin in self.manager:
-            for field in attrs.fields(Services):
-                if f"provide_{field.name}" in plugin.answers and plugin.state is not PluginState.RUNNING:
-                    setattr(self.services, field.name, getattr(defaults, field.name))
-                    logger(plugin.name).warning("service_falls_back", service=field.name)
+    async def _stop_plugins(self) -> None:
+        await end_tasks(self._reloads)
+        await self.manager.stop(self)
 
     async def stop(self) -> None:
         """Take everything down, in reverse order, within seconds."""
+        self._stopping = True
         await self.server.stopping()
         await self._stack.aclose()
 
-    def application(self) -> web.Application:
-        """Build the web application of what runs now."""
-        routes = [("core", route) for route in kernel_routes(self.parts)]
+    async def reload(self, *, dry_run: bool = False) -> Differences:
+        """Read the configuration again and follow it, or say what would change; goes on whoever stops waiting for it.
+
+        Raises ReloadRefused or ReloadUndone where everything runs as before.
+        """
+        task = asyncio.create_task(self._reload(dry_run=dry_run), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+        return await asyncio.shield(task)
+
+    # what a reload changes (core.reload.House)
+
+    async def migrate(self, manager: PluginManager) -> None:
+        """Bring the tables of plugins that are about to start up to date; those that cannot be have failed."""
+        for plugin in manager:
+            if plugin.state is PluginState.WAITING:
+                try:
+                    await self.storage.migrate(plugin.name, plugin.many("register_migrations"))
+                except StorageError as error:
+                    plugin.leave_out(error)
+
+    def rehearse(self, manager: PluginManager, plugins: Iterable[LoadedPlugin]) -> None:
+        """See whether these would fit together; raises PlantroomError where they do not."""
+        self._application(manager, plugins)
+
+    async def use(self, manager: PluginManager, settings: Settings) -> None:
+        """Let these plugins be those of the house, before they start."""
+        gone = [plugin.name for plugin in self.manager if plugin.name not in manager.plugins]
+        self.manager, self.settings = manager, settings
+        processors = [each for plugin in manager for each in plugin.many("register_log_processors")]
+        log.configure(settings.log, processors)
+        for field in attrs.fields(Services):
+            setattr(self.services, field.name, getattr(self.defaults, field.name))
+        manager.choose_services(self.services)
+        await self.leases.release(gone)
+        await self.leases.hold([plugin.name for plugin in manager])
+        self.parts = attrs.evolve(self.parts, manager=manager)
+
+    def hold(self, prefixes: Iterable[str]) -> None:
+        """Let requests whose path begins like this wait until the house is `opened`."""
+        self.server.hold(prefixes)
+
+    async def opened(self) -> None:
+        """Serve what runs now, with the services in memory where the plugins that were to provide them do not run."""
+        for plugin in self.manager:
+            for field in attrs.fields(Services):
+                provides = f"provide_{field.name}" in plugin.answers
+                if provides and field.name != "leadership" and plugin.state is not PluginState.RUNNING:
+                    setattr(self.services, field.name, getattr(self.defaults, field.name))
+                    logger(plugin.name).warning("service_falls_back", service=field.name)
+        if not self._stopping:
+            await self.server.swap(self._application(self.manager, self.manager.running))
+
+    def _application(self, manager: PluginManager, plugins: Iterable[LoadedPlugin]) -> web.Application:
+        """Build the web application of these plugins; raises PluginError where two of them do not fit together."""
+        routes = [("core", route) for route in kernel_routes(attrs.evolve(self.parts, manager=manager))]
         middlewares = [self.parts.figures.middleware]
-        for plugin in self.manager.running:
-            routes.extend(_own_routes(plugin))
+        secured = False
+        for plugin in plugins:
+            routes.extend(own_routes(plugin))
             middlewares.extend(plugin.many("register_middlewares"))
-        return build_application(routes, middlewares)
+            secured = secured or plugin.entry.use == "auth"
+        return build_application(routes, middlewares, secured=secured)
 
     async def _parts(self) -> Parts:
         installation_id = await self.persistence.installation_id()
@@ -150,6 +208,7 @@ class Kernel:
             figures=ServerFigures(self.clock),
             idempotency=Idempotency(self.clock),
             metrics=self.metrics,
+            reload=self.reload,
             facts=SystemFacts(__version__, self.settings.site, installation_id),
             secret=bytes.fromhex(secret),
         )
@@ -194,7 +253,7 @@ class Kernel:
     async def admit(self, plugin: LoadedPlugin) -> None:
         """Put a started plugin's answers to use; raises PluginError where one is not fit."""
         name = plugin.name
-        build_application(_own_routes(plugin), plugin.many("register_middlewares"))  # to see that they fit
+        build_application(own_routes(plugin), plugin.many("register_middlewares"))  # to see that they fit
         inventories = plugin.many("register_points")
         for inventory in inventories:
             if inventory.device.plugin != name:
@@ -202,6 +261,9 @@ class Kernel:
         for kind in plugin.many("register_jobs"):
             self.jobs.register(kind, owner=name)
         self.registry.put(inventories)
+        if "register_driver" not in plugin.answers and inventories:
+            named = {inventory.device.id for inventory in inventories}
+            self.registry.mark_vanished([each.id for each in self.registry.devices(name) if each.id not in named])
         for handler in plugin.many("register_event_handlers"):
             self._subscribe(name, handler)
         self.polls.add_plugin(name)
@@ -233,8 +295,8 @@ class Kernel:
                 yield plugin.name, metric
 
 
-def _own_routes(plugin: LoadedPlugin) -> list[tuple[str, Route]]:
-    """A plugin's routes, below its own address."""
+def own_routes(plugin: LoadedPlugin) -> list[tuple[str, Route]]:
+    """Return a plugin's routes, below its own address."""
     at = f"/api/v1/{plugin.name}"
     return [
         (plugin.name, attrs.evolve(route, path=at + route.path, handler=_while_running(plugin, route.handler)))
@@ -255,6 +317,10 @@ def _while_running(plugin: LoadedPlugin, handler: Callable[..., Awaitable[Any]])
     async def handle(request: web.Request, **arguments: Any) -> Any:
         if plugin.state is not PluginState.RUNNING:
             raise PluginNotRunning(f"{plugin.name} does not run; see GET /api/v1/plugins/{plugin.name}.")
-        return await handler(request, **arguments)
+        plugin.requests += 1
+        try:
+            return await handler(request, **arguments)
+        finally:
+            plugin.request_ended()
 
     return handle

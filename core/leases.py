@@ -20,6 +20,7 @@ class Leases:
         self._leadership = leadership
         self._clock = clock
         self._held: dict[str, Lease] = {}
+        self._asked: dict[str, None] = {}
 
     def use(self, leadership: Leadership) -> None:
         """Ask another service, before names are held."""
@@ -30,18 +31,29 @@ class Leases:
         lease = self._held.get(name)
         return lease is not None and lease.valid_until > self._clock.monotonic()
 
-    @asynccontextmanager
-    async def holding(self, names: Sequence[str]) -> AsyncIterator[None]:
-        """Hold names while the context is open, following every change."""
+    async def hold(self, names: Sequence[str]) -> None:
+        """Ask for further names."""
+        self._asked |= dict.fromkeys(names)
         for lease in await self._leadership.hold(names):
             self._held[lease.name] = lease
+
+    async def release(self, names: Sequence[str]) -> None:
+        """Give names back."""
+        for name in names:
+            self._held.pop(name, None)
+            self._asked.pop(name, None)
+        await self._leadership.release(names)
+
+    @asynccontextmanager
+    async def holding(self, names: Sequence[str]) -> AsyncIterator[None]:
+        """Hold names, and whatever is asked for meanwhile, while the context is open, following every change."""
+        await self.hold(names)
         follower = asyncio.create_task(self._follow(), name="leases")
         try:
             yield
         finally:
             await end_tasks([follower])
-            self._held.clear()
-            await self._leadership.release(names)
+            await self.release([*self._asked])
 
     async def _follow(self) -> None:
         try:

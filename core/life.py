@@ -7,27 +7,39 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from core.belongings import Belongings, note_tasks
 from core.errors import PluginError
-
-GIVEN_UP_AFTER_S = 0.2
+from core.owner import owned_by
+from core.tasks import GIVEN_UP_AFTER_S
 
 
 class Life:
-    """One run of a plugin, from `start` to `stop`; ``died`` is told when it ends before that."""
+    """One run of a plugin, from `start` to `stop`; ``died`` is told when it ends before that.
+
+    What is made in it is noted among the plugin's ``belongings``, for `core.belongings.clear_up` when it has been left.
+    """
 
     def __init__(
-        self, name: str, lifespan: AbstractAsyncContextManager[Any], died: Callable[[Exception], None]
+        self,
+        name: str,
+        lifespan: AbstractAsyncContextManager[Any],
+        died: Callable[[Exception], None],
+        belongings: Belongings | None = None,
     ) -> None:
         self._name = name
         self._lifespan = lifespan
         self._died = died
+        self._belongings = belongings or Belongings(name)
         self._stopping = False
         self._leave = asyncio.Event()
 
     async def start(self, limit_s: float) -> None:
         """Enter the lifespan; raises what it raises, and PluginError when it takes longer than ``limit_s``."""
-        up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        note_tasks(loop)
+        up: asyncio.Future[None] = loop.create_future()
         self._task = asyncio.create_task(self._run(up), name=f"plugin:{self._name}")
+        self._belongings.note(self._task)
         try:
             await asyncio.wait({self._task, up}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
@@ -54,15 +66,14 @@ class Life:
             raise failure
 
     async def _run(self, up: asyncio.Future[None]) -> None:
-        try:
+        with owned_by(self._belongings):
             async with self._lifespan:
                 up.set_result(None)
                 await self._leave.wait()
-        except SystemExit as error:
-            raise PluginError("it called sys.exit()") from error
 
     async def _give_up(self) -> None:
-        """Cancel, and wait for a moment only: code that swallows it is left behind."""
+        """Cancel, and wait for a moment only: code that swallows it is left behind, and let go when it comes round."""
+        self._leave.set()
         self._task.cancel()
         await asyncio.wait({self._task}, timeout=GIVEN_UP_AFTER_S)
         if self._task.done():

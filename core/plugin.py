@@ -15,11 +15,13 @@ from core.clock import Clock
 from core.errors import (
     DeviceRefused,
     DeviceTimeout,
+    Example,
     NotWritable,
     PlantroomError,
     PointNotFound,
     PriorityNotAllowed,
     ValueNotSuitable,
+    any_of,
 )
 from core.events import EventBus, EventHandler
 from core.hookspecs import hookimpl
@@ -36,11 +38,14 @@ from core.model import (
     Value,
     WriteResult,
 )
+from core.owner import owned_by
 from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
-from core.routes import Health, HealthCheck, Metric, Middleware, Phase, Role, Route, from_aiohttp
+from core.routes import Header, Health, HealthCheck, Link, Metric, Middleware, Phase, Role, Route, from_aiohttp
+from core.serialize import FieldInfo, field
 from core.services import ScanReport, ScanRequest, Services
 
 __all__ = [
+    "API_VERSION",
     "Chunk",
     "CliCommand",
     "Clock",
@@ -50,13 +55,17 @@ __all__ = [
     "DeviceRefused",
     "DeviceTimeout",
     "EventHandler",
+    "Example",
+    "FieldInfo",
     "Flag",
+    "Header",
     "Health",
     "HealthCheck",
     "Inventory",
     "JobContext",
     "JobKind",
     "Kind",
+    "Link",
     "Metric",
     "Middleware",
     "Migration",
@@ -81,12 +90,18 @@ __all__ = [
     "Value",
     "ValueNotSuitable",
     "WriteResult",
+    "any_of",
     "batch_of",
+    "field",
     "from_aiohttp",
     "hookimpl",
+    "owned_by",
 ]
 
 ConfigT = TypeVar("ConfigT")
+
+API_VERSION = 1
+"""What this Plantroom offers to plugins; it grows when something is added or changed."""
 
 Polled: TypeAlias = Mapping[Point, Value] | ReadingBatch | None
 
@@ -183,12 +198,14 @@ class Plugin(Generic[ConfigT]):
     """What every plugin is: one instance for each entry under ``plugins:``.
 
     ``schema`` is checked by voluptuous, then structured into ``config_class`` (a frozen attrs class). ``requires``
-    names the plugins (by class name in the catalogue or by instance key) that must run first.
+    names the plugins (by class name in the catalogue or by instance key) that must run first. ``api_version`` is the
+    `API_VERSION` that it is written for: a Plantroom with a lower one leaves it out and says so.
     """
 
     schema: ClassVar[Mapping[Any, Any]] = {}
     config_class: ClassVar[type[Any]] = dict
     requires: ClassVar[tuple[str, ...]] = ()
+    api_version: ClassVar[int] = 1
     start_timeout_s: ClassVar[float] = 10.0
     stop_timeout_s: ClassVar[float] = 1.0
 

@@ -16,6 +16,7 @@ import structlog
 
 from core.clock import Clock
 from core.errors import PlantroomError, PluginError
+from core.owner import owned_by
 from core.tasks import end_tasks
 
 BREAK_AFTER = 3
@@ -103,6 +104,9 @@ class Poller:
         """Stop repeating; a run under way is cancelled."""
         item.removed = True
         self._all.discard(item)
+        if len(self._heap) > 2 * len(self._all) + 8:  # mostly turns of what was removed, or has been moved
+            self._heap = [turn for turn in self._heap if not turn[2].removed and turn[0] == turn[2].due]
+            heapq.heapify(self._heap)
         if item.running is not None:
             item.running.cancel()
 
@@ -110,7 +114,8 @@ class Poller:
         """Run now, unless it runs already; the regular turns stay where they are."""
         if item.running is None and not item.removed:
             item.started = self._clock.monotonic()
-            item.running = asyncio.create_task(self._work(item), name=f"poll:{item.name}")
+            with owned_by(None):  # whoever asks: the run is the kernel's
+                item.running = asyncio.create_task(self._work(item), name=f"poll:{item.name}")
 
     def _push(self, item: Repeated, due: float) -> None:
         item.due = due

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from array import array
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import structlog
 
@@ -156,11 +157,9 @@ class Polls:
         for device in devices:
             wanted: dict[float, list[PointEntry]] = {}
             if device.plugin in self._drivers and self._registry.has_device(device.id):
-                entry = self._registry.device(device.id)
-                for point in sorted(entry.points.values(), key=lambda item: item.slot):
-                    if point.polled:
-                        point.polled_every = DEFAULT_INTERVAL_S
-                        wanted.setdefault(point.interval or DEFAULT_INTERVAL_S, []).append(point)
+                wanted = by_interval(self._registry.device(device.id).points.values())
+                for point in itertools.chain.from_iterable(wanted.values()):
+                    point.polled_every = DEFAULT_INTERVAL_S
             self._plan_device(device, wanted)
 
     def _plan_device(self, device: Device, wanted: dict[float, list[PointEntry]]) -> None:
@@ -176,7 +175,7 @@ class Polls:
                     continue
                 self._poller.remove(known[1])
             item = Repeated(
-                f"{device.id}@{interval:g}s",
+                poll_name(device, interval),
                 device.plugin,
                 interval,
                 self._work(points[0].device, group),
@@ -223,6 +222,20 @@ class Polls:
         for group, item in self._groups.get(entry.id, {}).values():
             if group is not but:
                 self._poller.soon(item)
+
+
+def by_interval(points: Iterable[PointEntry]) -> dict[float, list[PointEntry]]:
+    """Sort the points that are polled by their intervals in seconds, each list by slot."""
+    wanted: dict[float, list[PointEntry]] = {}
+    for point in sorted(points, key=lambda item: item.slot):
+        if point.polled:
+            wanted.setdefault(point.own_interval or DEFAULT_INTERVAL_S, []).append(point)
+    return wanted
+
+
+def poll_name(device: Device, interval: float) -> str:
+    """Name the repeated read of a device's points at an interval."""
+    return f"{device.id}@{interval:g}s"
 
 
 def group_of(points: Sequence[PointEntry], *, interval: float = 0.0) -> PointGroup:

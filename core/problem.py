@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -11,6 +12,8 @@ from core.errors import (
     BodyTooLarge,
     Conflict,
     CredentialsRequired,
+    Example,
+    FieldFault,
     Invalid,
     MethodNotAllowed,
     NotFound,
@@ -20,6 +23,7 @@ from core.errors import (
     TooManyRequests,
     Unavailable,
     UnsupportedMediaType,
+    any_of,
 )
 from core.serialize import dumps
 
@@ -34,7 +38,12 @@ class RequestTimedOut(RequestError):
     code = "request.timeout"
     status = 408
     title = "The request took too long to arrive"
+    causes = any_of(
+        "The headers took longer than 20 s, or the body longer than 60 s: the line is slow, or the sender stalls.",
+        "Content-Length announces more than is sent, so that the rest is waited for.",
+    )
     remedy = "Send it again, faster or in smaller parts."
+    example = Example("The body did not arrive within 60 s.", "/api/v1/writes")
 
 
 class Misdirected(RequestError):
@@ -43,7 +52,12 @@ class Misdirected(RequestError):
     code = "request.misdirected"
     status = 421
     title = "Misdirected request"
-    remedy = "Use the address that Plantroom prints when it is ready."
+    causes = any_of(
+        "Plantroom serves this machine only, and a proxy passes its own public name on as the Host header.",
+        "A web page has pointed a name of its own at this machine, to reach what it should not.",
+    )
+    remedy = "Use the address that Plantroom prints when it is ready; let a proxy send that one as the Host."
+    example = Example("This server does not answer to that name; use http://127.0.0.1:8080.", "/api/v1")
 
 
 _BY_STATUS: dict[int, type[PlantroomError]] = {
@@ -67,16 +81,28 @@ _BY_STATUS: dict[int, type[PlantroomError]] = {
 
 def document(error: PlantroomError, *, status: int | None = None) -> dict[str, Any]:
     """Write an error as a problem document, without what only a request knows; ``status`` overrides its own."""
+    return describe(type(error), error.detail, errors=error.errors, extra=error.extra, status=status)
+
+
+def describe(
+    error: type[PlantroomError],
+    detail: str,
+    *,
+    errors: Sequence[FieldFault] = (),
+    extra: Mapping[str, Any] | None = None,
+    status: int | None = None,
+) -> dict[str, Any]:
+    """Write what an error of this class says; one of status 500 says its remedy instead of the detail."""
     problem: dict[str, Any] = {
         "type": REFERENCE + error.code,
         "title": error.title,
         "status": error.status if status is None else status,
-        "detail": error.detail if error.status != INTERNAL else error.remedy,
+        "detail": detail if error.status != INTERNAL else error.remedy,
         "code": error.code,
     }
-    if error.errors:
-        problem["errors"] = error.errors
-    return problem | error.extra
+    if errors:
+        problem["errors"] = tuple(errors)
+    return problem | dict(extra or {})
 
 
 def answer(

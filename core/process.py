@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import structlog
 
 from core.errors import PlantroomError
 from core.progress import Progress
@@ -23,20 +25,23 @@ END_WITHIN_S = 1.9
 API_KEY_VARIABLE = "PLANTROOM_API_KEY"
 
 
-def run(settings: Settings) -> int:
-    """Run until SIGINT or SIGTERM, and return the exit code; raises PlantroomError where it cannot start."""
+def run(settings: Settings, reread: Callable[[], Settings]) -> int:
+    """Run until SIGINT or SIGTERM, and return the exit code; raises PlantroomError where it cannot start.
+
+    SIGHUP reads the configuration again, by ``reread``.
+    """
     last_resort = threading.Timer(END_WITHIN_S, os._exit, (1,))
     last_resort.daemon = True
     try:
-        return asyncio.run(_serve(settings, last_resort))
+        return asyncio.run(_serve(settings, reread, last_resort))
     finally:  # only now: asyncio itself waits for ever for tasks that do not end
         last_resort.cancel()
 
 
-async def _serve(settings: Settings, last_resort: threading.Timer) -> int:
+async def _serve(settings: Settings, reread: Callable[[], Settings], last_resort: threading.Timer) -> int:
     from core.kernel import Kernel  # with all that it brings, which the other commands do not need
 
-    kernel = Kernel(settings)
+    kernel = Kernel(settings, reread=reread)
     stop = asyncio.Event()
     with _ended_by_signals(stop, last_resort):
         Progress(sys.stdout).follow(kernel.events)
@@ -44,7 +49,8 @@ async def _serve(settings: Settings, last_resort: threading.Timer) -> int:
             return 0
         print(f"Plantroom is ready on {kernel.url}", flush=True)
         print(sign_in(settings), flush=True)
-        await stop.wait()
+        with _reloaded_by_signal(kernel):
+            await stop.wait()
         return await _stopped(kernel)
 
 
@@ -92,6 +98,32 @@ def _ended_by_signals(stop: asyncio.Event, last_resort: threading.Timer) -> Iter
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def _reloaded_by_signal(kernel: Kernel) -> Iterator[None]:
+    """Let SIGHUP take over a changed configuration; what comes of it is logged."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def reload() -> None:
+        try:
+            await kernel.reload()
+        except PlantroomError as error:
+            structlog.get_logger().error(error.code.replace(".", "_"), **error.extra)
+        except Exception:
+            structlog.get_logger().exception("reload_failed")
+
+    def begin() -> None:
+        task = asyncio.create_task(reload(), name="signals:reload")
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, begin)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def sign_in(settings: Settings) -> str:

@@ -87,10 +87,14 @@ class PointEntry:
         return self.device.enabled and (self.point.enabled if chosen is None else chosen)
 
     @property
+    def own_interval(self) -> float | None:
+        """Seconds between polls: the point's own setting, its device's, or what the plugin says."""
+        return self.overrides.interval or self.device.overrides.interval or self.point.interval
+
+    @property
     def interval(self) -> float | None:
-        """Seconds between polls: the point's own setting, its device's, what the plugin says, or what is done."""
-        chosen = self.overrides.interval or self.device.overrides.interval or self.point.interval
-        return chosen or self.polled_every
+        """Seconds between polls, as somebody says or as it is done."""
+        return self.own_interval or self.polled_every
 
     @property
     def polled(self) -> bool:
@@ -303,6 +307,11 @@ class Registry:
         """Note that a device did not answer."""
         entry.last_error = error
         self._set_status(entry, DeviceStatus.OFFLINE)
+
+    def unwatched(self, plugin: str) -> None:
+        """Note that nobody asks a plugin's devices any more, so that how they are is not known."""
+        for entry in self.devices(plugin):
+            self._set_status(entry, DeviceStatus.UNKNOWN)
 
     def _set_status(self, entry: DeviceEntry, status: DeviceStatus) -> None:
         if entry.status is status:

@@ -10,6 +10,7 @@ import attrs
 from aiohttp import web
 
 from core.errors import PlantroomError
+from core.structure import FieldInfo
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,12 +24,38 @@ class Role(enum.StrEnum):
 
 
 @attrs.frozen
+class Header:
+    """A header of requests or answers, as the API document tells of it."""
+
+    name: str
+    info: FieldInfo
+    type: type = str
+
+
+@attrs.frozen
+class Link:
+    """What can be asked next with what an answer holds.
+
+    ``parameters`` are those of the route at ``method`` and ``path``, each with where its value is found, as OpenAPI
+    writes it: ``$response.body#/id``.
+    """
+
+    method: str
+    path: str
+    parameters: Mapping[str, str]
+
+
+@attrs.frozen
 class Route:
     """One REST route, declared once: the chain, the checks and the API document all follow from it.
 
     ``handler`` is called with the request, each path parameter by name, and ``query`` and ``body`` where their
     attrs classes are given; it answers an attrs object, plain JSON data, or a ready response.
     A plugin's ``path`` is below ``/api/v1/<instance>``. ``role`` None makes the route public.
+
+    What follows ``errors`` is for the document alone: ``parameters`` are those of the path; ``takes`` and ``sends``
+    are headers beside those that every route has; ``example`` shows an answer where its class cannot. A route that is
+    not ``documented`` is left out of it.
     """
 
     method: str
@@ -37,10 +64,18 @@ class Route:
     summary: str
     query: type | None = None
     body: type | None = None
-    answer: type | None = None
+    answer: Any = None
     status: int = 200
     role: Role | None = Role.VIEWER
     errors: tuple[type[PlantroomError], ...] = ()
+    description: str = ""
+    parameters: Mapping[str, FieldInfo] = attrs.field(factory=dict)
+    takes: tuple[Header, ...] = ()
+    sends: tuple[Header, ...] = ()
+    links: tuple[Link, ...] = ()
+    media_type: str = "application/json"
+    example: Any = None
+    documented: bool = True
 
 
 class Phase(enum.IntEnum):
@@ -62,11 +97,13 @@ class Middleware:
 
     ``wrap`` is called once for each route when the application is built, and answers the handler to call: what can
     be worked out beforehand costs a request nothing, and a route that needs nothing gets its handler back as it is.
-    Requests that match no route pass a wrapped handler too; their route is None.
+    Requests that match no route pass a wrapped handler too; their route is None. ``errors`` are those that it may
+    answer on any route.
     """
 
     phase: Phase
     wrap: Callable[[Route | None, Handler], Handler]
+    errors: tuple[type[PlantroomError], ...] = ()
 
 
 def from_aiohttp(

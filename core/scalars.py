@@ -13,6 +13,7 @@ from core.errors import FieldFault
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,300}(\.[0-9]{1,300})?([eE][-+]?[0-9]{1,3})?")
+_EXACT = 2.0**53  # beyond it a float stands for several whole numbers
 _TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -58,7 +59,7 @@ def _json_bool(value: object) -> bool:
 def _json_int(value: object) -> int:
     if type(value) is int:
         return value
-    if type(value) is float and value.is_integer():
+    if type(value) is float and value.is_integer() and abs(value) < _EXACT:
         return int(value)
     raise _unlike(int)
 

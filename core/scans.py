@@ -78,17 +78,17 @@ class Scans:
 
     def schedule(self, plugin: str, driver: Driver) -> None:
         """Scan at start and then at the driver's interval; sooner again while nothing was found."""
-        interval = driver.scan_interval_s
-        if interval is None:
+        interval, turns = driver.scan_interval_s, turns_of(driver)
+        if interval is None or turns is None:
             return
+        self._last.pop(plugin, None)
 
         async def work() -> None:
             recent = self._clock.monotonic() - self._last.get(plugin, float("-inf")) < interval
             if not recent or not any(self._registry.devices(plugin)):
                 self.start(plugin)
 
-        item = Repeated(f"{plugin}.scan", plugin, min(interval, RETRY_WHEN_EMPTY_S), work)
-        self._poller.add(item, at_once=True)
+        self._poller.add(Repeated(scan_name(plugin), plugin, turns, work), at_once=True)
 
     async def _run(self, context: JobContext, params: Mapping[str, Any]) -> dict[str, Any]:
         request = ScanRequest(tuple(params["instances"]), tuple(params["targets"]))
@@ -129,6 +129,16 @@ class Scans:
             if entry.id not in found and entry.status is DeviceStatus.OFFLINE and not entry.vanished
         ]
         self._registry.mark_vanished(gone)
+
+
+def scan_name(plugin: str) -> str:
+    """Name the repeated look whether a plugin's scan is due."""
+    return f"{plugin}.scan"
+
+
+def turns_of(driver: Driver) -> float | None:
+    """Say how often to look whether a scan is due, in seconds; None for a driver that scans only when asked."""
+    return None if driver.scan_interval_s is None else min(driver.scan_interval_s, RETRY_WHEN_EMPTY_S)
 
 
 def _warn_of(context: JobContext, plugin: str, error: Exception) -> None:

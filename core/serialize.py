@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast, get_origin, get_type_hints
 
@@ -32,7 +33,7 @@ FIELDS_NAMED = 5
 
 
 def dumps(value: object) -> bytes:
-    """Write plain data and attrs objects as JSON; NaN and infinities become null.
+    """Write plain data and attrs objects, without what is UNSET of them, as JSON; NaN and infinities become null.
 
     Raises TypeError for what JSON cannot hold.
     """
@@ -41,11 +42,18 @@ def dumps(value: object) -> bytes:
 
 def _plain(value: object) -> object:
     cls: Any = type(value)
-    if attrs.has(cls):
-        return {attribute.name: getattr(value, attribute.name) for attribute in attrs.fields(cls)}
+    names = _field_names(cls)
+    if names is not None:
+        return {name: member for name in names if (member := getattr(value, name)) is not UNSET}
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{cls.__name__} cannot be written as JSON")
+
+
+@functools.lru_cache(maxsize=1024)
+def _field_names(cls: Any) -> tuple[str, ...] | None:
+    """The names of an attrs class's fields, None for any other class."""
+    return tuple(attribute.name for attribute in attrs.fields(cls)) if attrs.has(cls) else None
 
 
 def loads(raw: bytes) -> Any:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import functools
 import ipaddress
 from collections import Counter
+from collections.abc import Iterable
 from typing import Protocol, cast
 
 import attrs
@@ -20,7 +22,7 @@ from yarl import URL
 
 from core import problem
 from core.api.health import healthz
-from core.errors import PlantroomError, RequestError, Unavailable
+from core.errors import PlantroomError, RequestError, Unavailable, any_of
 from core.problem import Misdirected
 from core.routes import Handler, Middleware, Phase, Route
 from core.web import REQUEST_ID, build_application, request_id_of, stamp
@@ -34,6 +36,11 @@ class ListenFailed(PlantroomError):
 
     code = "server.listen_failed"
     title = "Cannot listen"
+    causes = any_of(
+        "Another program has the TCP port, perhaps another Plantroom: `ss -ltnp` names it.",
+        "The port is below 1024, which needs privileges.",
+        "`http.host` or `--host` is no address of this machine, or not yet: the network may still be coming up.",
+    )
     remedy = "Choose another address with http.host and http.port, or --host and --port."
 
 
@@ -55,6 +62,7 @@ class Deadlines:
     idle_s: float = 30.0
     unread_answer_s: float = 60.0
     finish_s: float = 0.4
+    held_s: float = 20.0
 
 
 class Server:
@@ -75,6 +83,8 @@ class Server:
         self._runner: web.AppRunner | None = None
         self._current: web.Server
         self._sweeper: asyncio.Task[None] | None = None
+        self._held: tuple[str, ...] = ()
+        self._swapped = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -105,8 +115,19 @@ class Server:
         await runner.setup()
         self._current = cast("web.Server", runner.server)
         self._runner, old = runner, self._runner
+        self._held = ()
+        self._swapped.set()
         if old is not None:
             await old.cleanup()
+
+    def hold(self, prefixes: Iterable[str]) -> None:
+        """Let requests whose path begins like this wait for the next `swap`, which answers them."""
+        self._held, self._swapped = tuple(prefixes), asyncio.Event()
+
+    @property
+    def holds(self) -> bool:
+        """Whether some requests wait for the next `swap`."""
+        return bool(self._held)
 
     async def stopping(self) -> None:
         """Answer 503 from now on, but for /healthz."""
@@ -160,6 +181,8 @@ class Server:
         """Answer one request."""
         try:
             self._check_host(request)
+            if self._held and request.path.startswith(self._held):
+                await self._next_application()
             return await self._current.request_handler(request)
         except web.HTTPException as error:
             if error.status < 400:
@@ -170,6 +193,12 @@ class Server:
         finally:
             if isinstance(request.protocol, _Connection):
                 request.protocol.end_request()
+
+    async def _next_application(self) -> None:
+        """Wait for the application that is being built; if it takes too long, the present one may say why."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.deadlines.held_s):
+                await self._swapped.wait()
 
     def _check_host(self, request: web.BaseRequest) -> None:
         """On loopback, answer to loopback's own names only: a web page may have pointed its name here."""

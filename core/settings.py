@@ -66,8 +66,8 @@ class PluginEntry:
     """One entry under ``plugins:``.
 
     ``name`` is its key and ``use`` the plugin's name in the catalogue. ``plugin_class`` and ``config`` are None where
-    it is disabled, or could not be loaded for the reason in ``error``. ``redacted`` is its section as JSON values,
-    secrets as ``***``.
+    it is disabled, or could not be loaded for the reason in ``error``. ``options`` are its section as it is written,
+    ``redacted`` the same with defaults as JSON values, secrets as ``***``.
     """
 
     name: str
@@ -75,7 +75,8 @@ class PluginEntry:
     enabled: bool = True
     required: bool = False
     plugin_class: type[Plugin[Any]] | None = None
-    config: object | None = None
+    config: object | None = attrs.field(default=None, repr=False)
+    options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     redacted: Mapping[str, Json] = attrs.field(factory=dict)
     error: Exception | None = None
 
@@ -83,6 +84,10 @@ class PluginEntry:
     def path(self) -> KeyPath:
         """Where it stands in the configuration."""
         return ("plugins", self.name)
+
+    def same_as(self, other: PluginEntry) -> bool:
+        """Tell whether a plugin of the one is a plugin of the other: the same code with the same options."""
+        return (self.use, self.plugin_class, self.options) == (other.use, other.plugin_class, other.options)
 
 
 @attrs.frozen
@@ -202,12 +207,14 @@ def _entry(source: Source, catalog: Catalog, name: Any) -> tuple[PluginEntry | N
     faults.extend(kernel_faults)
     if kernel is None:
         return None, faults
+    options = {key: value for key, value in (section or {}).items() if key not in KERNEL_KEYS}
     entry = PluginEntry(
         name=str(name),
         use=kernel.get("use", str(name)),
         enabled=kernel.get("enabled", True),
         required=kernel.get("required", False),
-        redacted=_shown({key: value for key, value in (section or {}).items() if key not in KERNEL_KEYS}),
+        options=options,
+        redacted=_shown(options),
     )
     if faults or not entry.enabled:
         return entry, faults

@@ -12,7 +12,7 @@ from typing import IO, Any, TypeAlias
 
 import aiosqlite
 
-from core.errors import PlantroomError
+from core.errors import PlantroomError, any_of
 from core.plugin import Migration
 
 FILE_NAME = "plantroom.sqlite3"
@@ -28,7 +28,13 @@ class StorageError(PlantroomError):
 
     code = "storage.failed"
     title = "Storage failed"
-    remedy = "Check the data directory's free space and permissions."
+    causes = any_of(
+        "The disk is full, or has been mounted read-only after an error.",
+        "The data directory or a file in it belongs to another user.",
+        "Another Plantroom uses the same data directory.",
+        "The database was made by a newer version, or is damaged; the detail has SQLite's own words.",
+    )
+    remedy = "Check the data directory's free space, its permissions, and what else uses it."
 
 
 class Storage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import enum
+import functools
 import math
 import re
 import types
@@ -35,7 +36,8 @@ INFO: Final = "plantroom"
 class FieldInfo:
     """What holds for a field, and what the API document says about it.
 
-    In a list, ``min_items`` and ``max_items`` hold for the list and all else for each item.
+    In a list, ``min_items`` and ``max_items`` hold for the list and all else for each item. ``format`` is a format of
+    JSON Schema (``date-time``), for the document alone.
     """
 
     min: float | None = None
@@ -45,6 +47,7 @@ class FieldInfo:
     min_items: int | None = None
     max_items: int | None = None
     pattern: str | None = None
+    format: str | None = None
     description: str = ""
     example: Any = None
 
@@ -72,7 +75,7 @@ def structure_class(cls: type, scalars: Scalars) -> Structure:
         fields[attribute.name] = _override(structure_type(attribute.type, info_of(attribute), scalars))
     from_dict: Callable[[dict[str, Any], type], Any] = make_dict_structure_fn(
         cls,
-        cattrs.Converter(),
+        _converter(),
         _cattrs_forbid_extra_keys=True,
         _cattrs_detailed_validation=True,
         **fields,
@@ -84,6 +87,12 @@ def structure_class(cls: type, scalars: Scalars) -> Structure:
         return from_dict(value, cls)
 
     return structure
+
+
+@functools.cache
+def _converter() -> cattrs.Converter:
+    """Make the converter once: each field brings its own hook, so nothing is ever registered with it."""
+    return cattrs.Converter()
 
 
 def _override(structure: Structure) -> Any:
@@ -134,6 +143,8 @@ def _one_of(members: tuple[type, ...]) -> Structure:
     def structure(value: object) -> object:
         if type(value) in allowed:
             return value
+        if int in members and type(value) is float and value.is_integer():
+            return int(value)
         raise Wrong.of("type", f"must be {names}")
 
     return structure

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,9 +17,12 @@ from core.clock import SystemClock
 from core.defaults import in_memory_services
 from core.errors import ConfigError, PluginError
 from core.events import EventBus
+from core.owner import refuse_exit
 from core.plugin import CliCommand, Context, logger
 from core.settings import PluginEntry, read
 from core.source import Mark, Source
+
+ASK_TIMEOUT_S = 2.0
 
 
 def commands_of(
@@ -32,7 +38,7 @@ def commands_of(
         if not entry.enabled:
             continue
         try:
-            answered = _ask(entry, data_dir)
+            answered = _bounded(functools.partial(_ask, entry, data_dir))
         except Exception as error:  # a plugin's code: its failure must not take the other commands away
             warn(f"plugin '{entry.name}' has no commands now: {error}")
             continue
@@ -55,12 +61,35 @@ def bundled_at_defaults(catalog: Catalog) -> Iterator[PluginEntry]:
                 continue
 
 
+def _bounded(ask: Callable[[], list[CliCommand]]) -> list[CliCommand]:
+    """Run a plugin's code in a thread, for so long at most; raises what it raises, and PluginError for sys.exit()."""
+    outcome: Future[list[CliCommand]] = Future()
+
+    def work() -> None:
+        try:
+            try:
+                outcome.set_result(ask())
+            except BaseException as error:  # a plugin's code, SystemExit included
+                refuse_exit(error)
+                raise
+        except Exception as error:  # handed to who asked
+            outcome.set_exception(error)
+
+    threading.Thread(target=work, name="ask:register_commands", daemon=True).start()
+    try:
+        return outcome.result(ASK_TIMEOUT_S)
+    except TimeoutError:
+        if outcome.done():
+            raise
+        raise PluginError(f"it did not answer within {ASK_TIMEOUT_S:g} s") from None
+
+
 def _ask(entry: PluginEntry, data_dir: Path) -> list[CliCommand]:
     if entry.plugin_class is None:
         raise entry.error or PluginError(f"plugin '{entry.name}' is not loaded")
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
-    manager.register(entry.plugin_class(entry.config, _context(entry.name, data_dir)), entry.name)
+    manager.register(entry.plugin_class(entry.config, unstarted_context(entry.name, data_dir)), entry.name)
     answered = [command for answer in manager.hook.register_commands() for command in answer]
     for command in answered:
         if not isinstance(command, CliCommand):
@@ -82,7 +111,8 @@ def _not_running(*_arguments: object) -> NoReturn:
     raise PluginError("Plantroom is not running: a command can use the plugin's own means only")
 
 
-def _context(name: str, data_dir: Path) -> Context:
+def unstarted_context(name: str, data_dir: Path) -> Context:
+    """Make what a plugin is lent that is built only to be asked."""
     clock = SystemClock()
     return Context(
         name=name,

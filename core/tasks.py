@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import PurePath
+from types import CodeType
 from typing import Any
 
 import structlog
@@ -23,4 +25,15 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]], *, within_s: float = GIV
         if not task.cancelled():
             task.exception()  # looked at here, since nobody else will
     for task in stuck:
-        structlog.get_logger().error("task_does_not_end", task=task.get_name())
+        structlog.get_logger().error("task_does_not_end", task=task.get_name(), at=standing(task))
+
+
+def standing(task: asyncio.Task[Any]) -> str:
+    """Say where a task's coroutine stands: ``file:line function``; empty where it has no code in Python."""
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    return "" if frame is None else place(frame.f_code, frame.f_lineno)
+
+
+def place(code: CodeType, line: int | None) -> str:
+    """Name a place in the code, short enough for a line of the log."""
+    return f"{'/'.join(PurePath(code.co_filename).parts[-2:])}:{line} {code.co_name}"

@@ -24,6 +24,7 @@ from core.errors import (
     RequestError,
     UnsupportedMediaType,
 )
+from core.openapi import Document
 from core.problem import RequestTimedOut
 from core.routes import Handler, Middleware, Phase, Route
 from core.serialize import all_optional, compile_body, compile_query, dumps, loads
@@ -35,6 +36,7 @@ CLIENT_GONE = 499
 
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", str)
+DOCUMENT = web.AppKey("document", Document)
 ANONYMOUS = "anonymous"
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -42,7 +44,7 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @attrs.frozen
 class Answer:
-    """JSON that is rendered already.
+    """A body that is rendered already, of its route's media type.
 
     ``tag`` is what the ETag is made of where that is less than the body; ``headers`` are sent along, on 304 too.
     """
@@ -63,11 +65,13 @@ def build_application(
     *,
     max_body_bytes: int = MIB,
     body_timeout_s: float = BODY_TIMEOUT_S,
+    secured: bool = False,
 ) -> web.Application:
-    """Compile routes, given with their owners, and middlewares into an application.
+    """Compile routes, given with their owners, and middlewares into an application, with its OpenAPI document.
 
-    Requests that match no route pass the chain too. Raises PluginError, naming the owners, where two routes answer the
-    same method and path, and where a route cannot be compiled.
+    Requests that match no route pass the chain too. ``secured`` where a middleware asks for credentials. Raises
+    PluginError, naming the owners, where two routes answer the same method and path, and where a route cannot be
+    compiled or described.
     """
     app = web.Application(client_max_size=max_body_bytes)
     app.on_response_prepare.append(_stamp)
@@ -81,6 +85,7 @@ def build_application(
                 app.router.add_route(method, route.path, handler)
         except (TypeError, ValueError) as error:
             raise PluginError(f"{owner}'s route {route.method} {route.path} cannot be used: {error}") from error
+    app[DOCUMENT] = Document(routes, middlewares, secured=secured)
     app.router.add_route("*", "/{path:.*}", _wrapped(chain, None, _unrouted(app)))
     return app
 
@@ -277,4 +282,7 @@ def _respond(request: web.Request, route: Route, result: object) -> web.StreamRe
         headers["ETag"] = f'W/"{digest}"'
         if any(etag.value in (digest, "*") for etag in request.if_none_match or ()):
             return web.Response(status=304, headers=headers)
-    return web.Response(body=answer.body, status=route.status, headers=headers, content_type="application/json")
+    charset = "utf-8" if route.media_type.startswith("text/") else None
+    return web.Response(
+        body=answer.body, status=route.status, headers=headers, content_type=route.media_type, charset=charset
+    )

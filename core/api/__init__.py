@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import attrs
 
 from core.api.devices import Devices
+from core.api.documents import docs_page, openapi_json
 from core.api.errors import ErrorReference
 from core.api.health import healthz, readyz
 from core.api.idempotency import Idempotency
@@ -15,6 +17,7 @@ from core.api.metrics import Metrics, ServerFigures
 from core.api.plugins import Plugins
 from core.api.points import Points
 from core.api.readings import Readings
+from core.api.reload import Reload, ReloadRoutes
 from core.api.system import System, SystemFacts
 from core.api.writes import Writes
 from core.clock import Clock
@@ -43,6 +46,7 @@ class Parts:
     figures: ServerFigures
     idempotency: Idempotency
     metrics: Callable[[], Iterable[tuple[str, Metric]]]
+    reload: Reload
     facts: SystemFacts
     secret: bytes
 
@@ -55,6 +59,9 @@ def kernel_routes(parts: Parts) -> list[Route]:
         readyz(parts.manager),
         *Metrics(parts.figures, parts.metrics).routes,
         *System(parts.facts, parts.manager).routes,
+        openapi_json(),
+        *docs_page(),
+        *ReloadRoutes(parts.reload).routes,
         *ErrorReference(cursors).routes,
         *Plugins(parts.manager, parts.registry, cursors).routes,
         *Devices(parts.registry, cursors).routes,
@@ -63,3 +70,9 @@ def kernel_routes(parts: Parts) -> list[Route]:
         *Writes(parts.registry, parts.exchange, parts.idempotency, parts.clock).routes,
         *JobRoutes(parts.jobs, parts.scans, cursors, parts.idempotency).routes,
     ]
+
+
+def described_routes() -> list[Route]:
+    """Make every route of the kernel with nothing behind it: to be described, not served."""
+    nothing: dict[str, Any] = dict.fromkeys(part.name for part in attrs.fields(Parts))
+    return kernel_routes(Parts(**nothing | {"secret": b""}))

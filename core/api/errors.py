@@ -1,27 +1,28 @@
-"""The error reference: every code that an answer can have, what it means and what to do."""
+"""Serves the error reference: every code that an answer can have, what it means and what to do."""
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, Literal
+from typing import Literal
 
 import attrs
 from aiohttp import web
 
-from core.api.lists import ListQuery, envelope, found, page
+from core.api.lists import SORT, ListAnswer, ListQuery, envelope, found, page
 from core.cursors import Cursors
-from core.errors import ErrorNotFound, InvalidCursor, PlantroomError, every_error
-from core.routes import Route
-from core.serialize import field
+from core.errors import ErrorNotFound, InvalidCursor
+from core.reference import ErrorEntry, entries
+from core.routes import Link, Route
+from core.serialize import FieldInfo, field
 
 NAME = "errors"
+PARAMETERS = {"code": FieldInfo(description="The error's code.", example="point.not_found")}
 
 
 @attrs.frozen(kw_only=True)
 class ErrorsQuery(ListQuery):
     """Which errors to list."""
 
-    sort: Literal["code", "-code"] = field(default="code")
+    sort: Literal["code", "-code"] = field(default="code", description=SORT)
 
 
 class ErrorReference:
@@ -35,41 +36,36 @@ class ErrorReference:
         """The routes of this resource; all public."""
         at, one = "/api/v1/errors", "/api/v1/errors/{code}"
         return [
-            Route("GET", at, self.list, "List errors", query=ErrorsQuery, role=None, errors=(InvalidCursor,)),
-            Route("GET", one, self.get, "Explain an error", role=None, errors=(ErrorNotFound,)),
-        ]
+            Route(
+                "GET", at, self.list, "List errors", query=ErrorsQuery, answer=ListAnswer[ErrorEntry],
+                role=None, errors=(InvalidCursor,), links=_links("$response.body#/items/0/code"),
+                description="Every error that Plantroom and the plugins loaded here can answer with.",
+            ),
+            Route(
+                "GET", one, self.get, "Explain an error", answer=ErrorEntry, role=None, errors=(ErrorNotFound,),
+                parameters=PARAMETERS, links=_links("$response.body#/code"),
+                description="What an error means, where it comes from, and what to do; a problem's `type` leads here.",
+            ),
+        ]  # fmt: skip
 
-    async def list(self, _request: web.Request, *, query: ErrorsQuery) -> dict[str, object]:
+    async def list(self, _request: web.Request, *, query: ErrorsQuery) -> ListAnswer[ErrorEntry]:
         """Answer a page of errors."""
-        errors = _by_code()
+        known = entries()
 
-        def pick(code: str) -> dict[str, Any] | None:
-            entry = _entry(errors[code])
-            return entry if found(query.q, code, entry["title"], entry["meaning"]) else None
+        def pick(code: str) -> ErrorEntry | None:
+            entry = known[code]
+            return entry if found(query.q, code, entry.title, entry.meaning, *entry.causes) else None
 
-        return envelope(page(self._cursors, NAME, query, keys=sorted(errors), pick=pick))
+        return envelope(page(self._cursors, NAME, query, keys=list(known), pick=pick))
 
-    async def get(self, _request: web.Request, *, code: str) -> dict[str, Any]:
+    async def get(self, _request: web.Request, *, code: str) -> ErrorEntry:
         """Answer one error."""
-        error = _by_code().get(code)
-        if error is None:
+        entry = entries().get(code)
+        if entry is None:
             raise ErrorNotFound(f"No error has the code {code!r}; GET /api/v1/errors lists them.")
-        return _entry(error)
+        return entry
 
 
-def _by_code() -> dict[str, type[PlantroomError]]:
-    """All errors; where a subclass kept its parent's code, the parent explains it."""
-    errors: dict[str, type[PlantroomError]] = {}
-    for error in every_error():
-        errors.setdefault(error.code, error)
-    return errors
-
-
-def _entry(error: type[PlantroomError]) -> dict[str, Any]:
-    return {
-        "code": error.code,
-        "status": error.status,
-        "title": error.title,
-        "meaning": inspect.getdoc(error) or error.title,
-        "remedy": error.remedy,
-    }
+def _links(code: str) -> tuple[Link, ...]:
+    """What can be asked about an error whose code is found there in an answer."""
+    return (Link("GET", "/api/v1/errors/{code}", {"code": code}),)

@@ -2,39 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Literal
 
+import attrs
 import structlog
 from aiohttp import web
 
 from core.errors import Unavailable
 from core.manager import LoadedPlugin, PluginManager, PluginState
 from core.routes import Health, HealthCheck, Route
+from core.serialize import field
+
+
+@attrs.frozen
+class LifeAnswer:
+    """That the process lives."""
+
+    status: Literal["ok"] = field(example="ok")
+
+
+@attrs.frozen
+class PluginHealth:
+    """How a plugin is, in short."""
+
+    state: PluginState = field(example="running")
+    health: Health = field(example="ok")
+
+
+@attrs.frozen
+class ReadinessAnswer:
+    """How the house is."""
+
+    status: Health = field(description="`degraded` where a plugin is.", example="ok")
+    plugins: Mapping[str, PluginHealth] = field(
+        description="Every enabled plugin, by name.", example={"bacnet": {"state": "running", "health": "ok"}}
+    )
 
 
 def healthz() -> Route:
     """The route that answers while the process lives."""
 
-    async def handler(_request: web.Request) -> dict[str, str]:
-        return {"status": "ok"}
+    async def handler(_request: web.Request) -> LifeAnswer:
+        return LifeAnswer("ok")
 
-    return Route("GET", "/healthz", handler, "Tell that the process lives", role=None)
+    return Route(
+        "GET", "/healthz", handler, "Tell that the process lives", answer=LifeAnswer, role=None,
+        description="Answered while the process lives, even while it starts and stops.",
+    )  # fmt: skip
 
 
 def readyz(manager: PluginManager) -> Route:
     """The route that answers once every enabled plugin has started or failed."""
 
-    async def handler(_request: web.Request) -> dict[str, Any]:
+    async def handler(_request: web.Request) -> ReadinessAnswer:
         enabled = [plugin for plugin in manager if plugin.state is not PluginState.DISABLED]
         missing = [each.name for each in enabled if each.entry.required and each.state is not PluginState.RUNNING]
         if missing:
             raise Unavailable(f"Required plugins do not run: {', '.join(missing)}; see GET /api/v1/plugins.")
         healths = {plugin.name: health_of(plugin) for plugin in enabled}
         well = all(health is Health.OK for health in healths.values())
-        states = {plugin.name: {"state": plugin.state, "health": healths[plugin.name]} for plugin in enabled}
-        return {"status": Health.OK if well else Health.DEGRADED, "plugins": states}
+        states = {plugin.name: PluginHealth(plugin.state, healths[plugin.name]) for plugin in enabled}
+        return ReadinessAnswer(Health.OK if well else Health.DEGRADED, states)
 
-    return Route("GET", "/readyz", handler, "Tell whether the house is ready", role=None, errors=(Unavailable,))
+    return Route(
+        "GET", "/readyz", handler, "Tell whether the house is ready", answer=ReadinessAnswer, role=None,
+        errors=(Unavailable,),
+        description="503 while it starts or stops, and while a plugin that is `required` does not run.",
+    )  # fmt: skip
 
 
 def health_of(plugin: LoadedPlugin) -> Health:

@@ -12,7 +12,8 @@ from aiohttp import web
 
 from core.clock import Clock
 from core.errors import DeviceRefused, FieldFault, Invalid, PlantroomError, RequestError, Unavailable
-from core.serialize import dumps
+from core.routes import Header
+from core.serialize import FieldInfo, dumps
 from core.web import ANONYMOUS, PRINCIPAL, Answer
 
 HEADER = "Idempotency-Key"
@@ -20,6 +21,13 @@ KEPT_S = 3600.0
 KEYS_KEPT = 10_000
 BYTES_KEPT = 16 * 1024 * 1024
 LONGEST_KEY = 255
+KEY = Header(
+    HEADER,
+    FieldInfo(
+        description="A key of your choice: the same request sent again with it is carried out once.",
+        min_length=1, max_length=LONGEST_KEY, pattern="[!-~]([ -~]*[!-~])?", example="7c0f5a52-setpoint-1",
+    ),
+)  # fmt: skip
 
 
 @attrs.define(eq=False)

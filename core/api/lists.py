@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import attrs
 
 from core.cursors import Cursors, KeyT, Page, keyset
-from core.serialize import dumps, field
+from core.serialize import UNSET, Unset, dumps, field
 from core.web import Answer
 
 T = TypeVar("T")
+SORT = "What it is sorted by; behind a minus, the other way round."
 NOT_PART_OF_A_LIST = ("limit", "cursor", "count")
 
 
@@ -19,10 +20,29 @@ NOT_PART_OF_A_LIST = ("limit", "cursor", "count")
 class ListQuery:
     """What every list takes."""
 
-    limit: int = field(default=100, min=1, max=1000, description="How many items to answer at most.")
-    cursor: str | None = field(default=None, max_length=4000, description="The next_cursor of the page before.")
-    count: bool = field(default=False, description="Whether to answer `total`, the number of items that match.")
-    q: str | None = field(default=None, max_length=200, description="Text to find in id, name or description.")
+    limit: int = field(default=100, min=1, max=1000, description="How many items to answer at most.", example=100)
+    cursor: str | None = field(
+        default=None, max_length=4000, format="cursor",
+        description="The `next_cursor` of the page before, with the same sort and filters.",
+        example="Zkc0NXhPQlZ4cjJ5c1hBbyJhYXVs",
+    )  # fmt: skip
+    count: bool = field(
+        default=False, description="Whether to answer `total`, the number of items that match.", example=True
+    )
+    q: str | None = field(
+        default=None, max_length=200, description="Text to find in id, name or description.", example="a"
+    )
+
+
+@attrs.frozen(kw_only=True)
+class ListAnswer(Generic[T]):
+    """One page of a list."""
+
+    items: Sequence[T] = field(description="What was asked for, in the order of `sort`.")
+    next_cursor: str | None = field(description="What brings the next page as `cursor`; null on the last one.")
+    total: int | Unset = field(
+        default=UNSET, description="How many items match, where `count` asks for it.", example=1, min=0
+    )
 
 
 class Sorted(Protocol):
@@ -63,17 +83,17 @@ def _context(name: str, query: object) -> bytes:
     return dumps([name, {each: getattr(query, each) for each in names}])
 
 
-def envelope(page: Page[T], items: Sequence[object] | None = None) -> dict[str, object]:
-    """Put a page of plain data into the list's envelope; ``items`` replace the page's rows."""
-    answer: dict[str, object] = {"items": page.rows if items is None else items, "next_cursor": page.next_cursor}
-    return answer if page.total is None else answer | {"total": page.total}
+def envelope(page: Page[Any], items: Sequence[T] | None = None) -> ListAnswer[T]:
+    """Put a page into the list's envelope; ``items`` are what its rows became."""
+    total = UNSET if page.total is None else page.total
+    return ListAnswer(items=page.rows if items is None else items, next_cursor=page.next_cursor, total=total)
 
 
-def spliced_envelope(page: Page[T], items: Sequence[tuple[bytes, bytes]]) -> Answer:
+def spliced_envelope(page: Page[Any], items: Sequence[tuple[bytes, bytes]]) -> Answer:
     """Put items that are JSON already, each with what its ETag is made of, into the list's envelope."""
-    rest = dumps({key: value for key, value in envelope(page).items() if key != "items"})
+    rest = dumps(envelope(page, ())).removeprefix(b'{"items":[],')
     bodies, tags = b",".join([body for body, _tag in items]), b",".join([tag for _body, tag in items])
-    return Answer(b'{"items":[' + bodies + b"]," + rest[1:], tag=tags + rest)
+    return Answer(b'{"items":[' + bodies + b"]," + rest, tag=tags + rest)
 
 
 def found(text: str | None, *fields: str) -> bool:

@@ -84,7 +84,13 @@ class Metrics:
     @property
     def routes(self) -> list[Route]:
         """The route of this resource."""
-        return [Route("GET", "/metrics", self.get, "Show figures as Prometheus text")]
+        return [
+            Route(
+                "GET", "/metrics", self.get, "Show figures as Prometheus text", media_type="text/plain",
+                example="# TYPE plantroom_uptime_seconds gauge\nplantroom_uptime_seconds 12.5\n",
+                description="The figures of the house and of its plugins, as a Prometheus server scrapes them.",
+            )
+        ]  # fmt: skip
 
     async def get(self, _request: web.Request) -> web.Response:
         """Answer all figures as they are now."""

@@ -21,10 +21,11 @@ class Patch:
     tags: tuple[str, ...] | None | Unset = field(
         default=UNSET, min_length=1, max_length=64, max_items=64, example=["ahu-1", "comfort"]
     )
-    enabled: bool | None | Unset = field(default=UNSET, description="Whether it is polled.")
+    enabled: bool | None | Unset = field(default=UNSET, description="Whether it is polled.", example=True)
     interval: float | None | Unset = field(
-        default=UNSET, min=SHORTEST_INTERVAL_S, max=LONGEST_INTERVAL_S, description="Seconds between polls."
-    )
+        default=UNSET, min=SHORTEST_INTERVAL_S, max=LONGEST_INTERVAL_S,
+        description="Seconds between polls.", example=30,
+    )  # fmt: skip
 
 
 def changing(patch: Patch) -> Callable[[Overrides], Overrides]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
@@ -10,26 +11,66 @@ from aiohttp import web
 
 from core import __version__
 from core.api.health import run_check
-from core.api.lists import ListQuery, envelope, found, page
+from core.api.lists import SORT, ListAnswer, ListQuery, envelope, found, page
+from core.asking import MANY, ONE
 from core.cursors import Cursors
 from core.errors import InvalidCursor, PluginNotFound
 from core.events import EventHandler
-from core.manager import MANY, ONE, LoadedPlugin, PluginManager, PluginState
+from core.manager import LoadedPlugin, PluginManager, PluginState
 from core.model import Inventory
 from core.plugin import Migration
 from core.registry import Registry
-from core.routes import Middleware, Route
-from core.serialize import field
+from core.routes import Health, Link, Middleware, Route
+from core.serialize import FieldInfo, field
 
 NAME = "plugins"
+PARAMETERS = {"name": FieldInfo(description="The plugin's key in the configuration.", example="bacnet")}
 
 
 @attrs.frozen(kw_only=True)
 class PluginsQuery(ListQuery):
     """Which plugins to list; a filter given several times takes any of its values."""
 
-    sort: Literal["name", "-name"] = field(default="name")
-    state: tuple[PluginState, ...] = field(default=())
+    sort: Literal["name", "-name"] = field(default="name", description=SORT)
+    state: tuple[PluginState, ...] = field(default=(), description="How the plugins are.", example="running")
+
+
+@attrs.frozen
+class CheckAnswer:
+    """What one of a plugin's looks at itself says."""
+
+    check: str = field(example="link 127.0.0.1/8:47808")
+    status: Health = field(example="ok")
+    detail: str = field(example="up")
+
+
+@attrs.frozen(kw_only=True)
+class PluginAnswer:
+    """A plugin: how it is, what it was told, and what it brought."""
+
+    name: str = field(description="Its key in the configuration.", example="bacnet")
+    use: str = field(description="Which plugin it is an instance of.", example="bacnet")
+    description: str = field(example="BACnet/IP devices: discovery, polling and writing.")
+    version: str | None = field(example="0.1.0")
+    state: PluginState = field(example="running")
+    error: str | None = field(description="Why it does not run.")
+    enabled: bool = field(example=True)
+    required: bool = field(description="Whether the house is not ready without it.", example=False)
+    requires: tuple[str, ...] = field(description="The plugins that must run first.", example=[])
+    config: Any = field(description="Its options, without secrets.", example={"interval": 5})
+    registered: Mapping[str, Any] = field(
+        description="What it answered to each hook, in short.", example={"register_driver": "BacnetDriver"}
+    )
+    device_count: int = field(example=29, min=0)
+    health: tuple[CheckAnswer, ...] = field(description="Its own checks, while it runs.")
+
+
+def _links(name: str) -> tuple[Link, ...]:
+    """What can be asked about a plugin whose name is found there in an answer."""
+    return (
+        Link("GET", "/api/v1/plugins/{name}", {"name": name}),
+        Link("GET", "/api/v1/devices", {"plugin": name}),
+    )
 
 
 class Plugins:
@@ -45,11 +86,19 @@ class Plugins:
         """The routes of this resource."""
         at, one = "/api/v1/plugins", "/api/v1/plugins/{name}"
         return [
-            Route("GET", at, self.list, "List plugins", query=PluginsQuery, errors=(InvalidCursor,)),
-            Route("GET", one, self.get, "Show a plugin", errors=(PluginNotFound,)),
-        ]
+            Route(
+                "GET", at, self.list, "List plugins", query=PluginsQuery, answer=ListAnswer[PluginAnswer],
+                errors=(InvalidCursor,), links=_links("$response.body#/items/0/name"),
+                description="Every plugin of the configuration, those that failed or are disabled too.",
+            ),
+            Route(
+                "GET", one, self.get, "Show a plugin", answer=PluginAnswer, errors=(PluginNotFound,),
+                parameters=PARAMETERS, links=_links("$response.body#/name"),
+                description="How a plugin is and why, its options without secrets, and what it registered.",
+            ),
+        ]  # fmt: skip
 
-    async def list(self, _request: web.Request, *, query: PluginsQuery) -> dict[str, object]:
+    async def list(self, _request: web.Request, *, query: PluginsQuery) -> ListAnswer[PluginAnswer]:
         """Answer a page of plugins."""
         plugins = self._manager.plugins
 
@@ -59,32 +108,32 @@ class Plugins:
             return plugin if wanted and found(query.q, name, plugin.entry.use, _description(plugin)) else None
 
         listed = page(self._cursors, NAME, query, keys=sorted(plugins), pick=pick)
-        return envelope(listed, [self._json(plugin) for plugin in listed.rows])
+        return envelope(listed, [self._answer(plugin) for plugin in listed.rows])
 
-    async def get(self, _request: web.Request, *, name: str) -> dict[str, Any]:
+    async def get(self, _request: web.Request, *, name: str) -> PluginAnswer:
         """Answer a plugin."""
         plugin = self._manager.plugins.get(name)
         if plugin is None:
             raise PluginNotFound(f"No plugin is called {name!r}; GET /api/v1/plugins lists them.")
-        return self._json(plugin)
+        return self._answer(plugin)
 
-    def _json(self, plugin: LoadedPlugin) -> dict[str, Any]:
+    def _answer(self, plugin: LoadedPlugin) -> PluginAnswer:
         entry = plugin.entry
-        return {
-            "name": plugin.name,
-            "use": entry.use,
-            "description": _description(plugin),
-            "version": _version(plugin),
-            "state": plugin.state,
-            "error": plugin.error,
-            "enabled": entry.enabled,
-            "required": entry.required,
-            "requires": plugin.requires,
-            "config": entry.redacted,
-            "registered": _registered(plugin),
-            "device_count": sum(1 for _device in self._registry.devices(plugin.name)),
-            "health": _checks(plugin),
-        }
+        return PluginAnswer(
+            name=plugin.name,
+            use=entry.use,
+            description=_description(plugin),
+            version=_version(plugin),
+            state=plugin.state,
+            error=plugin.error,
+            enabled=entry.enabled,
+            required=entry.required,
+            requires=plugin.requires,
+            config=entry.redacted,
+            registered=_registered(plugin),
+            device_count=sum(1 for _device in self._registry.devices(plugin.name)),
+            health=_checks(plugin),
+        )
 
 
 def _description(plugin: LoadedPlugin) -> str:
@@ -135,8 +184,7 @@ def _short(item: object) -> str:
     return str(name or type(item).__name__)
 
 
-def _checks(plugin: LoadedPlugin) -> list[dict[str, str]]:
+def _checks(plugin: LoadedPlugin) -> tuple[CheckAnswer, ...]:
     if plugin.state is not PluginState.RUNNING:
-        return []
-    results = [(check.name, *run_check(plugin.name, check)) for check in plugin.checks]
-    return [{"check": name, "status": health, "detail": sentence} for name, health, sentence in results]
+        return ()
+    return tuple(CheckAnswer(check.name, *run_check(plugin.name, check)) for check in plugin.checks)

@@ -8,15 +8,16 @@ from typing import Literal
 import attrs
 from aiohttp import web
 
-from core.api.lists import ListQuery, found, page, spliced_envelope
+from core.api.lists import SORT, ListAnswer, ListQuery, found, page, spliced_envelope
 from core.api.overrides import Patch, changing
-from core.api.render import PointRenderer, age_header
+from core.api.readings import POINT_ID
+from core.api.render import AGE, PointAnswer, PointRenderer, age_header
 from core.clock import Clock
 from core.cursors import Cursors
 from core.errors import InvalidCursor, PointNotFound
 from core.model import Kind
 from core.registry import PointEntry, Registry
-from core.routes import Role, Route
+from core.routes import Link, Role, Route
 from core.serialize import field
 from core.web import Answer
 
@@ -27,14 +28,28 @@ NAME = "points"
 class PointsQuery(ListQuery):
     """Which points to list; a filter given several times takes any of its values."""
 
-    sort: Literal["id", "-id", "name", "-name"] = field(default="id")
-    device_id: tuple[str, ...] = field(default=())
-    plugin: tuple[str, ...] = field(default=())
-    kind: tuple[Kind, ...] = field(default=())
-    unit: tuple[str, ...] = field(default=(), example="degrees-celsius")
-    writable: bool | None = field(default=None)
-    quality: tuple[Literal["good", "uncertain", "bad"], ...] = field(default=())
-    tag: tuple[str, ...] = field(default=())
+    sort: Literal["id", "-id", "name", "-name"] = field(default="id", description=SORT)
+    device_id: tuple[str, ...] = field(default=(), description="Ids of devices.", example="bacnet.2001")
+    plugin: tuple[str, ...] = field(default=(), description="Plugin instances.", example="bacnet")
+    kind: tuple[Kind, ...] = field(default=(), description="What sort of values.", example="number")
+    unit: tuple[str, ...] = field(default=(), description="Units, by BACnet's names.", example="degrees-celsius")
+    writable: bool | None = field(default=None, description="Whether it can be written.", example=False)
+    quality: tuple[Literal["good", "uncertain", "bad"], ...] = field(
+        default=(), description="Qualities of the current reading.", example="good"
+    )
+    tag: tuple[str, ...] = field(default=(), description="Tags, one of which a point has.", example="comfort")
+
+
+def _links(point: str) -> tuple[Link, ...]:
+    """What can be asked about a point that is found there in an answer."""
+    at, of_point = "/api/v1/points/{point_id}", {"point_id": f"{point}/id"}
+    return (
+        Link("GET", at, of_point),
+        Link("PATCH", at, of_point),
+        Link("GET", f"{at}/value", of_point),
+        Link("GET", f"{at}/priorities", of_point),
+        Link("GET", "/api/v1/devices/{device_id}", {"device_id": f"{point}/device_id"}),
+    )
 
 
 class Points:
@@ -52,11 +67,21 @@ class Points:
         """The routes of this resource."""
         at, one = "/api/v1/points", "/api/v1/points/{point_id}"
         return [
-            Route("GET", at, self.list, "List points", query=PointsQuery, errors=(InvalidCursor,)),
-            Route("GET", one, self.get, "Show a point", errors=(PointNotFound,)),
+            Route(
+                "GET", at, self.list, "List points", query=PointsQuery, answer=ListAnswer[PointAnswer],
+                errors=(InvalidCursor,), links=_links("$response.body#/items/0"),
+                description="Points with their current readings.",
+            ),
+            Route(
+                "GET", one, self.get, "Show a point", answer=PointAnswer, errors=(PointNotFound,),
+                parameters=POINT_ID, sends=(AGE,), links=_links("$response.body#"),
+                description="What a point is, with its current reading.",
+            ),
             Route(
                 "PATCH", one, self.patch, "Change a point's name, tags, interval, or whether it is polled",
-                body=Patch, role=Role.ADMIN, errors=(PointNotFound,),
+                body=Patch, answer=PointAnswer, role=Role.ADMIN, errors=(PointNotFound,), parameters=POINT_ID,
+                sends=(AGE,), links=_links("$response.body#"),
+                description="A field that is not mentioned stays; null gives it back to the plugin.",
             ),
         ]  # fmt: skip
 

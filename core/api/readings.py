@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Generic, Literal, TypeVar
 
 import attrs
 from aiohttp import web
 
 from core import problem
-from core.api.render import age_header, render_reading
+from core.api.render import AGE, EXAMPLE, ReadingAnswer, age_header, render_reading
 from core.clock import Clock
-from core.errors import DeviceError, PlantroomError, PluginNotRunning, PointNotFound
+from core.errors import (
+    DeviceError,
+    PlantroomError,
+    PluginNotRunning,
+    PointNotFound,
+    every_error,
+)
 from core.exchange import Exchange
+from core.json_schema import example_of
+from core.operations import ProblemDocument
 from core.registry import PointEntry, Registry
 from core.routes import Route
-from core.serialize import dumps, field
+from core.serialize import UNSET, FieldInfo, Unset, dumps, field
 from core.web import Answer
 
+T = TypeVar("T")
 OLDEST_S = 86_400.0 * 366
+POINT_ID = {"point_id": FieldInfo(description="The point's id, `<device id>.<object>`.", example=EXAMPLE)}
 
 
 @attrs.frozen(kw_only=True)
@@ -25,18 +36,44 @@ class Freshness:
     """How old a reading may be, and what to answer where a newer one cannot be had."""
 
     max_age: float | None = field(
-        default=None, min=0, max=OLDEST_S, description="Seconds; an older reading is read from its device first."
-    )
+        default=None, min=0, max=OLDEST_S, example=60,
+        description="Seconds; an older reading is read from its device first.",
+    )  # fmt: skip
     on_error: Literal["last"] | None = field(
-        default=None, description="`last`: answer the last reading with its quality instead of the error."
-    )
+        default=None, example="last",
+        description="`last`: answer the last reading with its quality instead of the error.",
+    )  # fmt: skip
 
 
 @attrs.frozen(kw_only=True)
 class ReadingsBody(Freshness):
     """Which points' readings to answer."""
 
-    point_ids: tuple[str, ...] = field(min_items=1, max_items=1000, max_length=500)
+    point_ids: tuple[str, ...] = field(
+        min_items=1, max_items=1000, min_length=1, max_length=500, description="Ids of points.",
+        example=[EXAMPLE, "bacnet.2001.analog-input.1"],
+    )  # fmt: skip
+
+
+@attrs.frozen(kw_only=True)
+class ReadingItem:
+    """What became of one point of a batch: its reading, or the error."""
+
+    point_id: str = field(example=EXAMPLE)
+    reading: ReadingAnswer | Unset | None = field(default=UNSET, example=example_of(ReadingAnswer))
+    error: ProblemDocument | Unset = field(default=UNSET)
+
+
+@attrs.frozen
+class BatchAnswer(Generic[T]):
+    """What became of each, in the order asked; one that failed did so alone."""
+
+    items: Sequence[T]
+
+
+def family(*roots: type[PlantroomError]) -> tuple[type[PlantroomError], ...]:
+    """List errors with all that is derived from them, by plugins too."""
+    return tuple(dict.fromkeys(error for root in roots for error in every_error(root)))
 
 
 class Readings:
@@ -51,11 +88,18 @@ class Readings:
     def routes(self) -> list[Route]:
         """The routes of these resources."""
         one, many = "/api/v1/points/{point_id}/value", "/api/v1/readings/query"
-        errors = (PointNotFound, PluginNotRunning, DeviceError)
         return [
-            Route("GET", one, self.get, "Answer a point's current reading", query=Freshness, errors=errors),
-            Route("POST", many, self.query, "Answer the current readings of many points", body=ReadingsBody),
-        ]
+            Route(
+                "GET", one, self.get, "Answer a point's current reading", query=Freshness, answer=ReadingAnswer | None,
+                errors=family(PointNotFound, PluginNotRunning, DeviceError), parameters=POINT_ID, sends=(AGE,),
+                description="The reading of the last poll, or a newer one where `max_age` asks for it.",
+            ),
+            Route(
+                "POST", many, self.query, "Answer the current readings of many points",
+                body=ReadingsBody, answer=BatchAnswer[ReadingItem],
+                description="Reads each device once for all of its points; a point that fails does so alone.",
+            ),
+        ]  # fmt: skip
 
     async def get(self, _request: web.Request, *, point_id: str, query: Freshness) -> Answer:
         """Answer one reading."""

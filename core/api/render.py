@@ -3,21 +3,76 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 from weakref import WeakKeyDictionary
 
+import attrs
 import orjson
 
-from core.model import Flag, Reading, Reason, Value, rfc3339
+from core.model import Flag, Kind, Reading, Reason, Value, rfc3339
 from core.registry import PointEntry, Registry
-from core.serialize import dumps
+from core.routes import Header
+from core.serialize import FieldInfo, dumps, field
+
+EXAMPLE = "bacnet.2001.analog-value.1"
+AGE = Header("Age", FieldInfo(description="Seconds since the reading was confirmed.", example=3, min=0), int)
 
 _REASONS = {reason: None if reason is Reason.NONE else reason.name.lower() for reason in Reason}
 _QUALITIES = {reason: reason.quality.name.lower() for reason in Reason}
 _FLAGS = [[flag.name.lower() for flag in Flag if flag & bits and flag.name] for bits in range(16)]
 _BITS_64 = range(-(2**63), 2**64)
 
+ReasonName: TypeAlias = Literal[
+    "stale", "restored", "out_of_service", "offline", "timeout", "fault", "error"
+]  # fmt: skip
+
 _time = functools.lru_cache(maxsize=8192)(rfc3339)
+
+
+@attrs.frozen(kw_only=True)
+class ReadingAnswer:
+    """A point's value at a time. `render_reading` writes what this describes."""
+
+    value: Value = field(description="A number, boolean, text, or the integer of an enum.", example=21.5)
+    text: str | None = field(description="The state text of an enum or boolean.")
+    changed_at: str = field(format="date-time", example="2026-01-31T12:00:00.000Z")
+    quality: Literal["good", "uncertain", "bad"] = field(description="How far to trust it.", example="good")
+    reason: ReasonName | None = field(description="Why the quality is not good.")
+    flags: tuple[Literal["in_alarm", "fault", "overridden", "out_of_service"], ...] = field(example=[])
+    time: str = field(description="When it was last confirmed.", format="date-time", example="2026-01-31T12:04:55.120Z")
+    source: Literal["poll", "cov", "read", "write"] = field(description="What it came from.", example="poll")
+
+
+@attrs.frozen(kw_only=True)
+class PointAnswer:
+    """A point with its current reading. `PointRenderer` writes what this describes."""
+
+    id: str = field(description="Stable: `<device id>.<object>`.", example=EXAMPLE)
+    device_id: str = field(example="bacnet.2001")
+    name: str = field(example="Supply air temperature setpoint")
+    description: str = field(example="Supply air temperature setpoint")
+    kind: Kind = field(example="number")
+    unit: str | None = field(description="The BACnet standard's name.", example="degrees-celsius")
+    symbol: str | None = field(description="How the unit is written.", example="°C")
+    states: Mapping[str, str] | None = field(description="The names of an enum's or boolean's values.")
+    writable: bool = field(example=True)
+    commandable: bool = field(description="Whether it has a priority array.", example=True)
+    min: float | None = field(description="The least that may be written.", example=10)
+    max: float | None = field(description="The most that may be written.", example=30)
+    resolution: float | None = field(description="The smallest step.", example=0.1)
+    enabled: bool = field(description="Whether it is polled.", example=True)
+    vanished: bool = field(description="Whether a full scan no longer found it.", example=False)
+    interval: float | None = field(description="Seconds between polls.", example=5)
+    tags: tuple[str, ...] = field(example=["comfort"])
+    attributes: Mapping[str, Any] = field(description="Its plugin's own facts.", example={"cov_increment": 0.1})
+    reading: ReadingAnswer | None = field(
+        description="Null before the first.",
+        example={
+            "value": 21.5, "text": None, "changed_at": "2026-01-31T12:00:00.000Z", "quality": "good",
+            "reason": None, "flags": [], "time": "2026-01-31T12:04:55.120Z", "source": "poll",
+        },
+    )  # fmt: skip
 
 
 def json_value(value: Value) -> Any:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import structlog
 from aiohttp import web
 
-from core.api.idempotency import Idempotency, key_of, principal_of
-from core.api.readings import batch_answer, failed_item
-from core.api.render import json_value, render_reading
+from core.api.idempotency import KEY, Idempotency, key_of, principal_of
+from core.api.readings import POINT_ID, BatchAnswer, batch_answer, failed_item, family
+from core.api.render import EXAMPLE, ReadingAnswer, json_value, render_reading
 from core.clock import Clock
 from core.errors import (
+    Conflict,
     DeviceError,
     NotWritable,
     PlantroomError,
@@ -24,25 +25,34 @@ from core.errors import (
     ValueNotSuitable,
 )
 from core.exchange import Exchange, Written
+from core.json_schema import example_of
 from core.model import Command, Value, rfc3339
+from core.operations import ProblemDocument
 from core.registry import Registry
 from core.routes import Role, Route
 from core.serialize import UNSET, Unset, dumps, field
 from core.web import Answer
 
 ORIGIN = "rest"
-ERRORS = (PointNotFound, NotWritable, ValueNotSuitable, PriorityNotAllowed, PluginNotRunning, DeviceError)
+VALUE = "A number, boolean, text, or an enum's integer or state text, as the point's `kind` has it."
+
+
+_EMPTY: dict[str, Any] = {"value": None, "held_by": None, "since": None}
+_EXAMPLE_SLOTS = [{"priority": number} | _EMPTY for number in range(1, 17)]
+_EXAMPLE_SLOTS[7] |= {"value": 21.5, "held_by": "anonymous", "since": "2026-01-31T12:00:00.000Z"}
 
 
 def _priority() -> Any:
-    return field(default=None, min=1, max=16, description="1, the strongest, to 16; the driver's default otherwise.")
+    return field(
+        default=None, min=1, max=16, description="1, the strongest, to 16; the driver's default otherwise.", example=8
+    )
 
 
 @attrs.frozen
 class WriteBody:
     """What to write to a point."""
 
-    value: float | int | bool | str | None = field(example=21.5)
+    value: float | int | bool | str | None = field(description=VALUE, example=21.5)
     priority: int | None = _priority()
 
 
@@ -57,9 +67,13 @@ class RelinquishQuery:
 class WriteItem:
     """One write of many: a value, or ``relinquish``."""
 
-    point_id: str = field(max_length=500)
-    value: float | int | bool | str | None | Unset = field(default=UNSET)
-    relinquish: bool = field(default=False)
+    ALSO_HOLDS: ClassVar[dict[str, Any]] = {
+        "oneOf": [{"required": ["value"]}, {"required": ["relinquish"], "properties": {"relinquish": {"const": True}}}]
+    }
+
+    point_id: str = field(min_length=1, max_length=500, example=EXAMPLE)
+    value: float | int | bool | str | None | Unset = field(default=UNSET, description=VALUE, example=21.5)
+    relinquish: bool = field(default=False, description="Empty the slot instead of writing.")
     priority: int | None = _priority()
 
     def __attrs_post_init__(self) -> None:
@@ -71,7 +85,52 @@ class WriteItem:
 class WritesBody:
     """Many writes."""
 
-    writes: tuple[WriteItem, ...] = field(min_items=1, max_items=1000)
+    writes: tuple[WriteItem, ...] = field(
+        min_items=1, max_items=1000, description="Writes to one device are carried out one after the other.",
+        example=[{"point_id": EXAMPLE, "value": 21.5, "priority": 8}],
+    )  # fmt: skip
+
+
+@attrs.frozen(kw_only=True)
+class WrittenAnswer:
+    """What a write came to."""
+
+    reading: ReadingAnswer | None = field(
+        description="What the device showed when it was read back.", example=example_of(ReadingAnswer)
+    )
+    effective: bool = field(description="False where a higher priority holds the point.", example=True)
+    active_priority: int | None = field(description="Which slot holds the point, where that is known.", example=8)
+
+
+@attrs.frozen(kw_only=True)
+class WrittenItem:
+    """What became of one write of a batch: what it came to, or the error."""
+
+    point_id: str = field(example=EXAMPLE)
+    reading: ReadingAnswer | Unset | None = field(default=UNSET, example=example_of(ReadingAnswer))
+    effective: bool | Unset = field(default=UNSET, example=True)
+    active_priority: int | Unset | None = field(default=UNSET, example=8)
+    error: ProblemDocument | Unset = field(default=UNSET)
+
+
+@attrs.frozen(kw_only=True)
+class SlotAnswer:
+    """One slot of a priority array."""
+
+    priority: int = field(min=1, max=16, example=8)
+    value: Value = field(description="Null where the slot is empty.", example=21.5)
+    held_by: str | None = field(description="Who wrote it, where that is known.", example="anonymous")
+    since: str | None = field(description="When.", format="date-time", example="2026-01-31T12:00:00.000Z")
+
+
+@attrs.frozen(kw_only=True)
+class PrioritiesAnswer:
+    """A point's priority array, as its device shows it now."""
+
+    slots: tuple[SlotAnswer, ...] = field(min_items=16, max_items=16, example=_EXAMPLE_SLOTS)
+    relinquish_default: Value = field(description="What holds where every slot is empty.", example=20.0)
+    active_priority: int | None = field(description="The strongest slot in use.", example=8)
+    read_at: str = field(format="date-time", example="2026-01-31T12:04:55.120Z")
 
 
 class Writes:
@@ -87,21 +146,30 @@ class Writes:
     def routes(self) -> list[Route]:
         """The routes of these resources."""
         point, operator = "/api/v1/points/{point_id}", Role.OPERATOR
+        kinds = (PointNotFound, NotWritable, ValueNotSuitable, PriorityNotAllowed, PluginNotRunning, DeviceError)
+        errors: tuple[type[PlantroomError], ...] = (Conflict, *family(*kinds))
         one, many, held = f"{point}/value", "/api/v1/writes", f"{point}/priorities"
         return [
-            Route("PUT", one, self.put, "Write a point", body=WriteBody, role=operator, errors=ERRORS),
             Route(
-                "DELETE",
-                one,
-                self.relinquish,
-                "Relinquish a point",
-                query=RelinquishQuery,
-                role=operator,
-                errors=ERRORS,
+                "PUT", one, self.put, "Write a point", body=WriteBody, answer=WrittenAnswer, role=operator,
+                errors=errors, parameters=POINT_ID, takes=(KEY,),
+                description="Writes at a priority, reads back, and says whether the value is in effect.",
             ),
-            Route("POST", many, self.post, "Write many points", body=WritesBody, role=operator),
-            Route("GET", held, self.priorities, "Show a point's priority array", errors=ERRORS),
-        ]
+            Route(
+                "DELETE", one, self.relinquish, "Relinquish a point", query=RelinquishQuery, answer=WrittenAnswer,
+                role=operator, errors=errors, parameters=POINT_ID, takes=(KEY,),
+                description="Empties a slot of the priority array, reads back, and says what holds the point now.",
+            ),
+            Route(
+                "POST", many, self.post, "Write many points", body=WritesBody, answer=BatchAnswer[WrittenItem],
+                role=operator, takes=(KEY,), description="A write that fails does so alone.",
+            ),
+            Route(
+                "GET", held, self.priorities, "Show a point's priority array", answer=PrioritiesAnswer,
+                errors=errors, parameters=POINT_ID,
+                description="Read from the device: 16 slots, and who holds them where that is known.",
+            ),
+        ]  # fmt: skip
 
     async def put(self, request: web.Request, *, point_id: str, body: WriteBody) -> Answer:
         """Write one point and read it back."""
@@ -123,25 +191,24 @@ class Writes:
 
         return await self._idempotency.once(request, body, run)
 
-    async def priorities(self, _request: web.Request, *, point_id: str) -> dict[str, Any]:
+    async def priorities(self, _request: web.Request, *, point_id: str) -> PrioritiesAnswer:
         """Answer a point's 16 slots, as its device shows them now."""
         priorities = await self._exchange.priorities(self._registry.point(point_id))
-        slots = [self._slot(point_id, number, value) for number, value in enumerate(priorities.slots, 1)]
-        return {
-            "slots": slots,
-            "relinquish_default": json_value(priorities.relinquish_default),
-            "active_priority": priorities.active,
-            "read_at": rfc3339(self._clock.utc()),
-        }
+        return PrioritiesAnswer(
+            slots=tuple(self._slot(point_id, number, value) for number, value in enumerate(priorities.slots, 1)),
+            relinquish_default=json_value(priorities.relinquish_default),
+            active_priority=priorities.active,
+            read_at=str(rfc3339(self._clock.utc())),
+        )
 
-    def _slot(self, point_id: str, number: int, value: Value) -> dict[str, Any]:
+    def _slot(self, point_id: str, number: int, value: Value) -> SlotAnswer:
         holder = None if value is None else self._exchange.holder(point_id, number)
-        return {
-            "priority": number,
-            "value": json_value(value),
-            "held_by": holder and holder.principal,
-            "since": holder and rfc3339(holder.since),
-        }
+        return SlotAnswer(
+            priority=number,
+            value=json_value(value),
+            held_by=None if holder is None else holder.principal,
+            since=None if holder is None else rfc3339(holder.since),
+        )
 
     async def _one(self, request: web.Request, item: WriteItem) -> Answer:
         written = await self._write(self._command_id(request), request, item)

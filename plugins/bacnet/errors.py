@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import attrs
 
-from core.errors import DeviceError
+from core.errors import DeviceError, Example, any_of
 from core.plugin import DeviceRefused, NotWritable, PlantroomError, PointNotFound, ValueNotSuitable
 
 
@@ -21,7 +21,16 @@ class LinkFailed(PlantroomError):
     code = "bacnet.link_failed"
     status = 503
     title = "The BACnet link cannot be opened"
+    causes = any_of(
+        "Another program on this machine has the UDP port, a second Plantroom perhaps: `ss -lunp` names it.",
+        "The `address` is not one of this machine's, or not yet: the network may still be coming up.",
+        "The address is right, but its prefix is not, so that the broadcast address cannot be listened on.",
+    )
     remedy = "Correct the `address` under the plugin's `networks`, or stop the program that has the port."
+    example = Example(
+        "UDP port 47808 of 192.168.1.10 is taken by another program; stop it, or change "
+        "plugins.bacnet.networks[0].address."
+    )
 
 
 class UnusableValue(DeviceError):
@@ -29,7 +38,15 @@ class UnusableValue(DeviceError):
 
     code = "bacnet.unusable_value"
     title = "The device's value cannot be used"
+    causes = any_of(
+        "The device was reprogrammed since the last scan, and the object is another one now.",
+        "Its firmware answers with another datatype than the standard has for the object type.",
+    )
     remedy = "Scan again if the device was changed; report the device to its vendor if not."
+    example = Example(
+        "bacnet.2001.analog-input.1 answered with str where a number belongs.",
+        "/api/v1/points/bacnet.2001.analog-input.1/value",
+    )
 
 
 @attrs.frozen

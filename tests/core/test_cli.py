@@ -157,7 +157,7 @@ def test_without_a_configuration_nothing_is_run(command: str, capsys: pytest.Cap
     assert main([command]) == 2
     assert capsys.readouterr() == (
         "",
-        "there is no ./plantroom.yaml; name a file by --config FILE, such as config/demo.yaml\n",
+        "there is no ./plantroom.yaml; name a file by --config FILE, or see a building by --demo\n",
     )
 
 
@@ -196,7 +196,7 @@ def test_plugins_shows_what_a_configuration_makes_of_them(house: Path, capsys: p
     assert main(["plugins"]) == 0
     told = capsys.readouterr().out
     assert "enabled, disabled as second" in told
-    assert "lost       custom   not loadable" in told
+    assert ["lost", "custom", "not", "loadable"] in [line.split()[:4] for line in told.splitlines()]
 
 
 def test_a_plugin_s_command_runs_with_its_configuration(capsys: pytest.CaptureFixture[str]) -> None:

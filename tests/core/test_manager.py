@@ -13,11 +13,12 @@ import attrs
 import pytest
 from structlog.testing import capture_logs
 
+from core.asking import HOOK_TIMEOUT_S, MANY, ONE
 from core.clock import ManualClock
 from core.defaults import MemoryCache, MemoryHistory, MemoryRateLimitStore, SoleLeadership, in_memory_services
 from core.errors import ConfigError, PluginError
 from core.events import EventBus, EventHandler, PluginStateChanged
-from core.manager import HOOK_TIMEOUT_S, MANY, ONE, LoadedPlugin, PluginManager, PluginState
+from core.manager import LoadedPlugin, PluginManager, PluginState
 from core.model import Device, Inventory
 from core.plugin import Context, JobKind, Plugin, Poller, hookimpl, logger
 from core.services import Services
@@ -296,7 +297,8 @@ async def test_a_plugins_service_takes_the_place_of_the_default(host: Host, cloc
     manager = await loaded(host, entry("redis", plugin(provide_cache=lambda self: mine)))
     before = host.services.history
     manager.choose_services(host.services)
-    assert host.services.cache is mine
+    await host.services.cache.set("key", b"value", ttl_s=60)
+    assert await mine.get("key") == b"value"
     assert host.services.history is before
 
 
@@ -330,7 +332,8 @@ async def test_a_plugin_that_failed_provides_nothing(host: Host, clock: ManualCl
             entry("sound", plugin(**provides)),
         )
     manager.choose_services(host.services)
-    assert host.services.cache is mine
+    await host.services.cache.set("key", b"value", ttl_s=60)
+    assert await mine.get("key") == b"value"
     assert manager.plugins["broken"].answers == manager.plugins["circle"].answers == {}
 
 
@@ -587,12 +590,13 @@ async def test_a_plugin_is_closed_even_if_the_house_could_not_let_it_go(host: Ho
 
 
 async def test_pollers_and_other_answers_are_kept_as_they_were_given(host: Host):
-    async def poll() -> None:
-        return None
+    async def poll() -> str:
+        return "polled"
 
     poller = Poller("all", 5.0, poll)
     manager = await loaded(host, entry("demo", plugin(register_pollers=lambda self: [poller])))
-    assert manager.plugins["demo"].many("register_pollers") == (poller,)
+    [kept] = manager.plugins["demo"].many("register_pollers")
+    assert (kept.name, kept.interval, await kept.poll()) == ("all", 5.0, "polled")
     assert manager.plugins["demo"].many("register_routes") == ()
     assert manager.plugins["demo"].state is PluginState.WAITING
 

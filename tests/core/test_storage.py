@@ -81,8 +81,7 @@ async def test_a_write_that_is_cancelled_at_any_moment_leaves_the_writer_usable(
     for _ in range(turns):
         await asyncio.sleep(0)
     write.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await write
+    await asyncio.wait({write})  # on a busy machine it may have been done by then
     await storage.write(("DELETE FROM things", [()]), (INSERT, [(1, "one")]))
     assert await things(storage) == [(1, "one")]
 

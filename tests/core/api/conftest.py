@@ -237,7 +237,7 @@ async def serving(house: Any, exchange: Exchange, lender: Lender, entries: Seque
         clock=house.clock, registry=house.registry, exchange=exchange, jobs=house.jobs, scans=house.scans,
         manager=manager, figures=figures, idempotency=Idempotency(house.clock),
         metrics=lambda: [(each.name, metric) for each in manager.running for metric in each.many("register_metrics")],
-        facts=SystemFacts("1.2.3", "local", "0000-id"), secret=b"secret",
+        facts=SystemFacts("1.2.3", "local", "0000-id"), secret=b"secret", reload=None,
     )  # fmt: skip
     server = Server(Http(port=0))
     await server.start()

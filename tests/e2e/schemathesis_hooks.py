@@ -1,0 +1,39 @@
+"""What a schema cannot say: requests that are to be accepted come from somebody who knows the house."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+import schemathesis
+
+numbers = itertools.count(1)
+
+
+@schemathesis.hook
+def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kwargs: dict[str, Any]) -> None:
+    """Mend what only looks right: cursors are ours to make, keys are used once, and what a point has suits it."""
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    if case.query:
+        case.query.pop("cursor", None)
+    if case.headers and "Idempotency-Key" in case.headers:
+        case.headers["Idempotency-Key"] = f"key-{next(numbers)}"
+    if case.operation.label == "POST /api/v1/scans" and isinstance(case.body, dict) and case.body.get("plugin"):
+        case.body["plugin"] = "bacnet"
+    if case.operation.label == "PUT /api/v1/points/{point_id}/value" and isinstance(case.body, dict):
+        point = found(f"{case.operation.base_url}api/v1/points/", case.path_parameters["point_id"])
+        if point is not None and point["reading"] is not None and "value" in case.body:
+            case.body["value"] = point["reading"]["value"]
+
+
+def found(at: str, point_id: str) -> Any:
+    try:
+        with urllib.request.urlopen(at + urllib.parse.quote(str(point_id), safe="")) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError:
+        return None
