@@ -8,10 +8,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
-
-import structlog
 
 from core.errors import PlantroomError
 from core.progress import Progress
@@ -103,16 +101,14 @@ def _ended_by_signals(stop: asyncio.Event, last_resort: threading.Timer) -> Iter
 @contextmanager
 def _reloaded_by_signal(kernel: Kernel) -> Iterator[None]:
     """Let SIGHUP take over a changed configuration; what comes of it is logged."""
+    from core.reload import ReloadRefused, ReloadUndone
+
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()
 
     async def reload() -> None:
-        try:
+        with suppress(ReloadRefused, ReloadUndone):  # the log has told
             await kernel.reload()
-        except PlantroomError as error:
-            structlog.get_logger().error(error.code.replace(".", "_"), **error.extra)
-        except Exception:
-            structlog.get_logger().exception("reload_failed")
 
     def begin() -> None:
         task = asyncio.create_task(reload(), name="signals:reload")

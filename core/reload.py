@@ -117,23 +117,36 @@ class Reload:
         """
         if self._lock.locked():
             raise ReloadRefused(["Another reload is under way; try again when it has ended."])
+        log = structlog.get_logger()
         async with self._lock:
-            house = self._house
-            settings = await self._read()
-            await house.manager.buried()
-            changes = changes_between(house.manager, settings)
-            kept = [plugin for plugin in house.manager if plugin.name not in changes]
-            after = PluginManager(settings.plugins, house.events, running=kept)
             try:
-                found = await self._foreseen(after, settings, changes, dry_run=dry_run)
+                found = await self._reload(dry_run=dry_run)
+            except ReloadRefused as error:
                 if not dry_run:
-                    await self._change_over(after, _kept(house.settings, settings), changes)
-                    actions = {each.plugin: each.action for each in found.plugins}
-                    structlog.get_logger().info("reloaded", plugins=actions)
-            finally:
-                if house.manager is not after:
-                    await after.discard()
-            return found
+                    log.warning("reload_refused", **error.extra)
+                raise
+            except ReloadUndone as error:
+                log.warning("reload_undone", **error.extra)
+                raise
+        if not dry_run:
+            log.info("reloaded", plugins={change.plugin: change.action for change in found.plugins})
+        return found
+
+    async def _reload(self, *, dry_run: bool) -> Differences:
+        house = self._house
+        settings = await self._read()
+        await house.manager.buried()
+        changes = changes_between(house.manager, settings)
+        kept = [plugin for plugin in house.manager if plugin.name not in changes]
+        after = PluginManager(settings.plugins, house.events, running=kept)
+        try:
+            found = await self._foreseen(after, settings, changes, dry_run=dry_run)
+            if not dry_run:
+                await self._change_over(after, _kept(house.settings, settings), changes)
+        finally:
+            if house.manager is not after:
+                await after.discard()
+        return found
 
     async def _read(self) -> Settings:
         """Read and check the configuration, in a thread: files may be slow, and plugins are imported."""

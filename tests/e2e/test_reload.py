@@ -38,6 +38,7 @@ async def test_a_running_building_follows_its_file_by_signal_and_by_rest(start: 
     file.write_text(configuration(simulator, bacnet, interval=5))
     program = await start("run", "--port", "0", cwd=tmp_path)
     async with aiohttp.ClientSession(base_url=await program.ready()) as client:
+        await until(lambda: get(client, "/api/v1/jobs"), _all_done)
         await until(lambda: good_points(client), lambda count: count >= 600)
         ids = {item["id"] for item in (await get(client, "/api/v1/points?limit=1000"))["items"]}
 
@@ -79,6 +80,10 @@ async def _refused(program: Program, client: aiohttp.ClientSession, file: Path) 
     [problem] = program.logged("reload_refused")[0]["problems"]
     assert "plantroom.yaml:5: plugins.bacnet.intervall" in problem
     assert (await get(client, "/api/v1"))["plugins"]["bacnet"] == "running"
+
+
+def _all_done(jobs: Any) -> bool:
+    return {job["state"] for job in jobs["items"]} == {"succeeded"}
 
 
 def _misspell(file: Path) -> None:
