@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import enum
 import functools
+import sys
+import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from graphlib import CycleError, TopologicalSorter
@@ -23,7 +25,7 @@ from core.plugin import Context, Plugin, logger
 from core.routes import HealthCheck
 from core.services import Services
 from core.settings import PluginEntry
-from core.tasks import end_tasks
+from core.tasks import end_tasks, place
 
 FINISH_S = 0.4
 
@@ -354,4 +356,11 @@ def _lifespan(plugin: LoadedPlugin) -> AbstractAsyncContextManager[Any]:
 
 
 def _sentence(error: BaseException) -> str:
-    return str(error) if isinstance(error, PlantroomError) else f"{type(error).__name__}: {error}"
+    """Say what went wrong, and for what the plugin did not foresee also where in its code."""
+    if isinstance(error, PlantroomError):
+        return str(error)
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package not in ("core", "pluggy") and package not in sys.stdlib_module_names:
+            return f"{type(error).__name__}: {error} ({place(frame.f_code, line)})"
+    return f"{type(error).__name__}: {error}"

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -135,8 +134,7 @@ def test_the_wheel_holds_every_module_and_data_file_and_nothing_else(tree: Path,
 def test_a_wheel_that_is_built_from_the_source_distribution_holds_the_same(
     tree: Path, wheel: Path, tmp_path: Path
 ) -> None:
-    with tarfile.open(build(tree, "--sdist")) as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(build(tree, "--sdist"), tmp_path)
     [unpacked] = tmp_path.iterdir()
 
     assert contents(build(unpacked, "--wheel")) == contents(wheel)
