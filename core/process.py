@@ -100,7 +100,10 @@ def _ended_by_signals(stop: asyncio.Event, last_resort: threading.Timer) -> Iter
 
 @contextmanager
 def _reloaded_by_signal(kernel: Kernel) -> Iterator[None]:
-    """Let SIGHUP take over a changed configuration; what comes of it is logged."""
+    """Let SIGHUP take over a changed configuration; what comes of it is logged.
+
+    Where it says that the terminal was closed from which this was started, it ends the process, as people expect.
+    """
     from core.reload import ReloadRefused, ReloadUndone
 
     loop = asyncio.get_running_loop()
@@ -110,7 +113,12 @@ def _reloaded_by_signal(kernel: Kernel) -> Iterator[None]:
         with suppress(ReloadRefused, ReloadUndone):  # the log has told
             await kernel.reload()
 
+    from_terminal = os.isatty(0)
+
     def begin() -> None:
+        if from_terminal and not os.isatty(0):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         task = asyncio.create_task(reload(), name="signals:reload")
         tasks.add(task)
         task.add_done_callback(tasks.discard)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
+import os
 import signal
 import socket
+import sys
+import termios
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from e2e.program import Program, StartProgram, free_port, get, until
+from e2e.program import ROOT, Program, StartProgram, free_port, get, until
 
 
 def configuration(simulator: int, bacnet: int, *, interval: float, more: str = "") -> str:
@@ -70,6 +75,23 @@ async def test_a_running_building_follows_its_file_by_signal_and_by_rest(start: 
         assert "Everything runs as before" in problem["detail"]
         await until(lambda: good_points(client), lambda count: count >= 600)
     assert await program.stop() == 0
+
+
+async def test_closing_the_terminal_ends_the_program_and_is_no_reload(tmp_path: Path) -> None:
+    (tmp_path / "plantroom.yaml").write_text("plugins: {}")
+    outside, inside = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "core", "run", "--port", "0",
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(inside, termios.TIOCSCTTY, 0),
+        stdin=inside, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    os.close(inside)
+    program = Program(process)
+    await program.ready()
+    os.close(outside)
+    assert await program.ended(seconds=5) == 0
+    assert not program.logged("reloaded")
 
 
 async def _refused(program: Program, client: aiohttp.ClientSession, file: Path) -> None:
