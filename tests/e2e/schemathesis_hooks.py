@@ -7,10 +7,12 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from typing import Any
 
 import schemathesis
 
+run = uuid.uuid4().hex  # a Plantroom that is asked again remembers the keys of the last time
 numbers = itertools.count(1)
 
 
@@ -22,7 +24,7 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kw
     if case.query:
         case.query.pop("cursor", None)
     if case.headers and "Idempotency-Key" in case.headers:
-        case.headers["Idempotency-Key"] = f"key-{next(numbers)}"
+        case.headers["Idempotency-Key"] = f"{run}-{next(numbers)}"
     if case.operation.label == "POST /api/v1/scans" and isinstance(case.body, dict) and case.body.get("plugin"):
         case.body["plugin"] = "bacnet"
     if case.operation.label == "PUT /api/v1/points/{point_id}/value" and isinstance(case.body, dict):
