@@ -47,9 +47,9 @@ async def _serve(settings: Settings, reread: Callable[[], Settings], last_resort
             return 0
         print(f"Plantroom is ready on {kernel.url}", flush=True)
         print(sign_in(settings), flush=True)
-        with _reloaded_by_signal(kernel):
+        with _reloaded_by_signal(kernel, stop):
             await stop.wait()
-        return await _stopped(kernel)
+            return await _stopped(kernel)
 
 
 async def _started(kernel: Kernel, stop: asyncio.Event) -> bool:
@@ -99,10 +99,11 @@ def _ended_by_signals(stop: asyncio.Event, last_resort: threading.Timer) -> Iter
 
 
 @contextmanager
-def _reloaded_by_signal(kernel: Kernel) -> Iterator[None]:
+def _reloaded_by_signal(kernel: Kernel, stop: asyncio.Event) -> Iterator[None]:
     """Let SIGHUP take over a changed configuration; what comes of it is logged.
 
-    Where it says that the terminal was closed from which this was started, it ends the process, as people expect.
+    Where it says that the terminal was closed from which this was started, it ends the process, as people expect; a
+    shell then sends it twice, so that it changes nothing any more while the process stops.
     """
     from core.reload import ReloadRefused, ReloadUndone
 
@@ -116,6 +117,8 @@ def _reloaded_by_signal(kernel: Kernel) -> Iterator[None]:
     from_terminal = os.isatty(0)
 
     def begin() -> None:
+        if stop.is_set():
+            return
         if from_terminal and not os.isatty(0):
             os.kill(os.getpid(), signal.SIGTERM)
             return
@@ -128,6 +131,7 @@ def _reloaded_by_signal(kernel: Kernel) -> Iterator[None]:
         yield
     finally:
         loop.remove_signal_handler(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # all is saved, and the exit code is to say so
 
 
 def sign_in(settings: Settings) -> str:

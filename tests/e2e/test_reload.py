@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import termios
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,10 @@ async def test_closing_the_terminal_ends_the_program_and_is_no_reload(tmp_path: 
     program = Program(process)
     await program.ready()
     os.close(outside)
+    with suppress(ProcessLookupError):
+        while process.returncode is None:  # a shell that ends says so once more
+            process.send_signal(signal.SIGHUP)
+            await asyncio.sleep(0.01)
     assert await program.ended(seconds=5) == 0
     assert not program.logged("reloaded")
 
