@@ -34,7 +34,7 @@ from core.poller import Poller, Repeated
 from core.polls import Polls
 from core.registry import Registry
 from core.reload import Reload
-from core.routes import Health, HealthCheck, Metric, Route
+from core.routes import Health, HealthCheck, Metric, Middleware, Route
 from core.scans import Scans
 from core.server import Server
 from core.services import Services
@@ -186,14 +186,9 @@ class Kernel:
 
     def _application(self, manager: PluginManager, plugins: Iterable[LoadedPlugin]) -> web.Application:
         """Build the web application of these plugins; raises PluginError where two of them do not fit together."""
-        routes = [("core", route) for route in kernel_routes(attrs.evolve(self.parts, manager=manager))]
-        middlewares = [self.parts.figures.middleware]
-        secured = False
-        for plugin in plugins:
-            routes.extend(own_routes(plugin))
-            middlewares.extend(plugin.many("register_middlewares"))
-            secured = secured or plugin.entry.use == "auth"
-        return build_application(routes, middlewares, secured=secured)
+        routes = kernel_routes(attrs.evolve(self.parts, manager=manager))
+        served, middlewares, secured = served_by(routes, plugins)
+        return build_application(served, [self.parts.figures.middleware, *middlewares], secured=secured)
 
     async def _parts(self) -> Parts:
         installation_id = await self.persistence.installation_id()
@@ -293,6 +288,20 @@ class Kernel:
         for plugin in self.manager.running:
             for metric in plugin.many("register_metrics"):
                 yield plugin.name, metric
+
+
+def served_by(
+    kernel: Iterable[Route], plugins: Iterable[LoadedPlugin]
+) -> tuple[list[tuple[str, Route]], list[Middleware], bool]:
+    """Put together what is served: routes with owners, plugins' middlewares, and whether credentials are asked for."""
+    routes = [("core", route) for route in kernel]
+    middlewares: list[Middleware] = []
+    secured = False
+    for plugin in plugins:
+        routes.extend(own_routes(plugin))
+        middlewares.extend(plugin.many("register_middlewares"))
+        secured = secured or (plugin.entry.use == "auth" and plugin.instance is not None)
+    return routes, middlewares, secured
 
 
 def own_routes(plugin: LoadedPlugin) -> list[tuple[str, Route]]:
