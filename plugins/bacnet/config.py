@@ -11,7 +11,7 @@ import voluptuous as vol
 
 from core.validators import boolean, glob, integer, number, text
 from plugins.bacnet.addresses import Interface, Station, parse_interface, parse_station
-from plugins.bacnet.objects import NO_INSTANCE
+from plugins.bacnet.wire.datatypes import NO_INSTANCE
 
 HIGHEST_INSTANCE = NO_INSTANCE - 1
 _RANGE = re.compile(r"^(\d{1,7})(?:-(\d{1,7}))?$", re.ASCII)

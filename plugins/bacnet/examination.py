@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from core.plugin import Context, Inventory
 from plugins.bacnet.config import PointRule
 from plugins.bacnet.errors import Refusal
-from plugins.bacnet.objects import DEVICE, TYPES, ObjectId, Prop, type_name
+from plugins.bacnet.objects import DEVICE, TYPES, Prop
 from plugins.bacnet.planner import Ref
 from plugins.bacnet.points import point_of, questions, ruled, text_in
 from plugins.bacnet.profile import Profile, attributes_of
 from plugins.bacnet.protocol import Answer, IAm
 from plugins.bacnet.reader import Reader
-from plugins.bacnet.tags import Datum
+from plugins.bacnet.wire.datatypes import Datum, ObjectId
+from plugins.bacnet.wire.enumerations import type_name
 
 _MOST_STATES = 1000
 _LIST_ITEM = 5  # octets of one object id in an answer

@@ -9,9 +9,9 @@ from functools import partial
 import attrs
 
 from core.plugin import Kind
+from plugins.bacnet.wire.datatypes import NO_INSTANCE, ObjectId
 
 DEVICE = 8
-NO_INSTANCE = 0x3FFFFF
 
 
 class Prop(enum.IntEnum):
@@ -69,17 +69,6 @@ class Commandable(enum.Enum):
     NEVER = enum.auto()
     OPTIONAL = enum.auto()
     ALWAYS = enum.auto()
-
-
-@attrs.frozen
-class ObjectId:
-    """An object's type and instance number."""
-
-    type: int
-    instance: int
-
-    def __str__(self) -> str:
-        return f"{type_name(self.type)}.{self.instance}"
 
 
 @attrs.frozen
@@ -187,55 +176,6 @@ _TABLE = (
 
 TYPES = {entry.number: entry for entry in _TABLE}
 _BY_NAME = {entry.name: entry for entry in _TABLE}
-
-# Types without a present value of one primitive: no points, but their names appear in counts and object ids.
-_OTHER_NAMES = {
-    DEVICE: "device",
-    9: "event-enrollment",
-    10: "file",
-    11: "group",
-    15: "notification-class",
-    16: "program",
-    18: "averaging",
-    20: "trend-log",
-    25: "event-log",
-    26: "global-group",
-    27: "trend-log-multiple",
-    29: "structured-view",
-    32: "access-credential",
-    33: "access-point",
-    34: "access-rights",
-    35: "access-user",
-    36: "access-zone",
-    37: "credential-data-input",
-    38: "network-security",
-    51: "notification-forwarder",
-    53: "channel",
-    56: "network-port",
-    57: "elevator-group",
-    58: "escalator",
-    59: "lift",
-    61: "audit-log",
-    62: "audit-reporter",
-    63: "color",
-}
-_NUMBERS = {name: number for number, name in _OTHER_NAMES.items()} | {entry.name: entry.number for entry in _TABLE}
-
-
-def type_name(number: int) -> str:
-    """Return an object type's standard name; a vendor's own is ``type-<number>``."""
-    known = TYPES.get(number)
-    return known.name if known else _OTHER_NAMES.get(number, f"type-{number}")
-
-
-def type_number(name: str) -> int:
-    """Return the number of an object type's name; raises ValueError."""
-    if name in _NUMBERS:
-        return _NUMBERS[name]
-    prefix, _, digits = name.partition("-")
-    if prefix != "type" or not (digits.isascii() and digits.isdigit() and int(digits) < 1024):
-        raise ValueError(f"'{name}' is not an object type")
-    return int(digits)
 
 
 def object_of(key: str) -> tuple[ObjectType, ObjectId]:

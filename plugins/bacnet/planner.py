@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from plugins.bacnet.objects import TYPES, Datatype, ObjectId, Prop
+from plugins.bacnet.objects import TYPES, Datatype, Prop
+from plugins.bacnet.wire.datatypes import ObjectId
 
 # Octets of an answer (ASHRAE 135, 20.1 and 21): ACK header; object id and the list around its properties;
 # property id and the tags around its value; an array index.

@@ -8,7 +8,7 @@ import attrs
 
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.errors import Refusal
-from plugins.bacnet.tags import Datum
+from plugins.bacnet.wire.datatypes import Datum
 
 Items: TypeAlias = tuple[Datum, ...]
 Answer: TypeAlias = Items | Refusal

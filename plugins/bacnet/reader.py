@@ -9,12 +9,13 @@ from core.plugin import Clock, DeviceTimeout
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.client import Client
 from plugins.bacnet.errors import Refusal
-from plugins.bacnet.objects import DEVICE, ObjectId, Prop
+from plugins.bacnet.objects import DEVICE, Prop
 from plugins.bacnet.planner import Ref, cost, halves, pack
 from plugins.bacnet.profile import Budget, Profile
 from plugins.bacnet.protocol import Answer, Items
 from plugins.bacnet.values import Encoded
 from plugins.bacnet.windows import Windows, together
+from plugins.bacnet.wire.datatypes import ObjectId
 
 T = TypeVar("T")
 

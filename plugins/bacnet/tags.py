@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-import attrs
-
-from plugins.bacnet.objects import ObjectId
-from plugins.bacnet.texts import Bits, Date, Time
+from plugins.bacnet.wire.datatypes import Bits, Date, Datum, Enumerated, Group, ObjectId, Time
 
 _APPLICATION, _CONTEXT, _OPENING, _CLOSING = range(4)
 
@@ -26,21 +23,6 @@ class Tag(Protocol):
     tag_number: int
     tag_lvt: int
     tag_data: bytes
-
-
-class Enumerated(int):
-    """A number that stands for a state."""
-
-
-@attrs.frozen
-class Group:
-    """What stood between an opening and a closing tag, or in one context tag."""
-
-    number: int
-    items: tuple[Datum, ...]
-
-
-Datum: TypeAlias = None | bool | int | float | str | bytes | Bits | Date | Time | ObjectId | Group
 
 
 def decode(tags: Iterable[Tag]) -> tuple[Datum, ...]:

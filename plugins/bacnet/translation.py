@@ -22,11 +22,11 @@ from bacpypes3.primitivedata import ObjectIdentifier, Tag, TagClass, TagList
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.link import endpoint
-from plugins.bacnet.objects import ObjectId
 from plugins.bacnet.planner import Ref
 from plugins.bacnet.protocol import Answer, IAm, Items
-from plugins.bacnet.tags import Group, decode
+from plugins.bacnet.tags import decode
 from plugins.bacnet.values import Encoded
+from plugins.bacnet.wire.datatypes import Group, ObjectId
 
 _NO_RESPONSE = 65  # bacpypes3's own abort reason for a device that does not answer
 

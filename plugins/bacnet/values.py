@@ -9,8 +9,17 @@ import attrs
 
 from core.plugin import Flag, Kind, Value
 from plugins.bacnet.objects import Datatype
-from plugins.bacnet.tags import Datum, Enumerated, Group
-from plugins.bacnet.texts import Bits, Date, DateTime, Time, parse_object_id, parse_octets
+from plugins.bacnet.wire.datatypes import (
+    Bits,
+    Date,
+    DateTime,
+    Datum,
+    Enumerated,
+    Group,
+    Time,
+    parse_object_id,
+    parse_octets,
+)
 
 _NULL, _BOOLEAN, _UNSIGNED, _INTEGER, _REAL, _DOUBLE, _OCTETS, _TEXT, _BITS, _ENUM, _DATE, _TIME, _OBJECT = range(13)
 

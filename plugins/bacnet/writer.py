@@ -19,13 +19,13 @@ from core.plugin import (
 from core.values import suitable
 from plugins.bacnet.config import Write
 from plugins.bacnet.errors import Refusal, UnusableValue, read_error, write_error
-from plugins.bacnet.objects import Datatype, ObjectId, ObjectType, Prop, object_of
+from plugins.bacnet.objects import Datatype, ObjectType, Prop, object_of
 from plugins.bacnet.planner import Ref
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.protocol import Answer, Items
 from plugins.bacnet.reader import Reader
-from plugins.bacnet.tags import Datum
 from plugins.bacnet.values import NULL, Encoded, NotThatKind, encode, flags_of, value_of
+from plugins.bacnet.wire.datatypes import Datum, ObjectId
 
 _SLOTS = 16
 

@@ -15,9 +15,10 @@ from core.plugin import PointGroup
 from plugins.bacnet.addresses import parse_station
 from plugins.bacnet.config import OwnDevice
 from plugins.bacnet.errors import Refusal, UnusableValue
-from plugins.bacnet.objects import DEVICE, Datatype, ObjectId, Prop
+from plugins.bacnet.objects import DEVICE, Datatype, Prop
 from plugins.bacnet.planner import Ref
 from plugins.bacnet.values import encode
+from plugins.bacnet.wire.datatypes import ObjectId
 
 HERE = "127.0.0.90/8:47920"
 THERE = ("127.0.0.91", 47920)

@@ -7,8 +7,10 @@ from bacpypes3.basetypes import EngineeringUnits, PropertyIdentifier
 from bacpypes3.primitivedata import ObjectType
 from bacpypes3.vendor import get_vendor_info
 
-from plugins.bacnet.objects import TYPES, Datatype, ObjectId, Prop, object_of, type_name, type_number
+from plugins.bacnet.objects import TYPES, Datatype, Prop, object_of
 from plugins.bacnet.units import NO_UNITS, unit_name, unit_symbol
+from plugins.bacnet.wire.datatypes import ObjectId
+from plugins.bacnet.wire.enumerations import type_name, type_number
 
 # Where bacpypes3 spells a unit otherwise than ASHRAE 135-2020 does.
 SPELT_OTHERWISE = {232, 234, 237, 245, 247}

@@ -14,10 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.model import Flag, Kind
-from plugins.bacnet.objects import Datatype, ObjectId
-from plugins.bacnet.tags import Enumerated, Group, decode
-from plugins.bacnet.texts import Bits, Date, DateTime, Time, parse_object_id, parse_octets
+from plugins.bacnet.objects import Datatype
+from plugins.bacnet.tags import decode
 from plugins.bacnet.values import NotThatKind, encode, flags_of, kind_of, text_of, value_of
+from plugins.bacnet.wire.datatypes import (
+    Bits,
+    Date,
+    DateTime,
+    Enumerated,
+    Group,
+    ObjectId,
+    Time,
+    parse_object_id,
+    parse_octets,
+)
 
 
 @attrs.define

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.model import Kind
-from plugins.bacnet.objects import _OTHER_NAMES, TYPES, Commandable
+from plugins.bacnet.objects import TYPES, Commandable
 from plugins.bacnet.units import unit_name, unit_symbol
+from plugins.bacnet.wire.enumerations import OBJECT_TYPES
 from plugins.django_import import words
 from plugins.django_import.words import NoPoint, object_type, unit
 
@@ -61,7 +62,7 @@ def test_types_and_units_are_those_of_the_plugin_that_will_read_them() -> None:
     ours = {number: (name, kind, output) for number, (name, kind, output) in words._TYPES.items()}
     theirs = {each.number: (each.name, each.kind, each.commandable is Commandable.ALWAYS) for each in TYPES.values()}
     assert ours == theirs
-    assert words._WITHOUT_VALUE == _OTHER_NAMES
+    assert {number: name for number, name in OBJECT_TYPES.items() if number not in TYPES} == words._WITHOUT_VALUE
     for number, (name, symbol) in words._UNITS.items():
         assert (unit_name(number) or "no-units", unit_symbol(number) or "") == (name, symbol)
     assert set(words._WRITTEN_OTHERWISE.values()) <= set(words._SYMBOLS)

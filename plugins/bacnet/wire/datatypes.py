@@ -1,4 +1,4 @@
-"""The one text form of each BACnet value that JSON has no type for: dates, times, bits, octets, object ids.
+"""The datatypes that Python has no type for, and the one text form of each (ASHRAE 135, 20.2 and 21).
 
 | value | text |
 |---|---|
@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from typing import TypeAlias
 
 import attrs
 
-from plugins.bacnet.objects import NO_INSTANCE, ObjectId, type_number
+from plugins.bacnet.wire.enumerations import type_name, type_number
+
+NO_INSTANCE = 0x3FFFFF
 
 _ANY = 255
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -29,6 +32,21 @@ _FIRST_YEAR = 1900
 
 _DATE = re.compile(r"^(\*|\d{4})-(\*|odd|even|\d{1,2})-(\*|last|odd|even|\d{1,2})(?:-(\w{3}))?$", re.ASCII)
 _TIME = re.compile(r"^(\*|\d{1,2}):(\*|\d{1,2}):(\*|\d{1,2})(?:\.(\*|\d{2}))?$", re.ASCII)
+
+
+@attrs.frozen
+class ObjectId:
+    """An object's type and instance number (20.2.14)."""
+
+    type: int
+    instance: int
+
+    def __str__(self) -> str:
+        return f"{type_name(self.type)}.{self.instance}"
+
+
+class Enumerated(int):
+    """A number that stands for a state (20.2.11)."""
 
 
 @attrs.frozen
@@ -130,6 +148,17 @@ class Bits:
 
     def __str__(self) -> str:
         return "".join("1" if bit else "0" for bit in self.bits)
+
+
+@attrs.frozen
+class Group:
+    """What stood between an opening and a closing tag, or in one context tag, which says nothing of its datatype."""
+
+    number: int
+    items: tuple[Datum, ...]
+
+
+Datum: TypeAlias = None | bool | int | float | str | bytes | Bits | Date | Time | ObjectId | Group
 
 
 def parse_octets(text: str) -> bytes:
