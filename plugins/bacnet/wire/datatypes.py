@@ -41,8 +41,27 @@ class ObjectId:
     type: int
     instance: int
 
+    @property
+    def packed(self) -> int:
+        """Both in one number of 32 bits, as on the wire."""
+        return self.type << 22 | self.instance
+
+    @classmethod
+    def unpack(cls, packed: int) -> ObjectId:
+        """Make an object id of one number of 32 bits."""
+        return cls(packed >> 22, packed & NO_INSTANCE)
+
     def __str__(self) -> str:
         return f"{type_name(self.type)}.{self.instance}"
+
+
+@attrs.frozen
+class Ref:
+    """One property of one object, or one element of it."""
+
+    object: ObjectId
+    property: int
+    index: int | None = None
 
 
 class Enumerated(int):
@@ -159,6 +178,7 @@ class Group:
 
 
 Datum: TypeAlias = None | bool | int | float | str | bytes | Bits | Date | Time | ObjectId | Group
+Items: TypeAlias = tuple[Datum, ...]
 
 
 def parse_octets(text: str) -> bytes:
