@@ -76,11 +76,31 @@ class CurrentReadings:
     def apply(self, batch: ReadingBatch) -> tuple[int, ...]:
         """Take a batch over and answer the rows whose value, quality or flags changed."""
         state = self._states.get(batch.chunk)
-        if state is not None and state.last is not None and batch.time >= state.time and batch.same_as(state.last):
-            state.time = batch.time
-            return ()
         if state is None:
-            state = self._states[batch.chunk] = _ChunkState(batch, batch.time)
+            state = self._states[batch.chunk] = _ChunkState(None, batch.time)
+        last = state.last
+        if last is not None and batch.time >= state.time:
+            if batch.same_as(last):
+                state.time = batch.time
+                return ()
+            if batch.source is Source.POLL:
+                return self._take_differing(batch, state, last)
+        return self._take_all(batch, state)
+
+    def _take_differing(self, batch: ReadingBatch, state: _ChunkState, last: ReadingBatch) -> tuple[int, ...]:
+        """Take the rows that are others than in the last batch, which is what all of the chunk's slots hold."""
+        slots = batch.chunk.slots
+        changed: list[int] = []
+        for row in batch.differing(last):
+            slot = slots[row]
+            self._times[slot] = self.time(slot)
+            if self._take_row(batch, row, slot):
+                changed.append(row)
+        state.last, state.time = batch, batch.time
+        return tuple(changed)
+
+    def _take_all(self, batch: ReadingBatch, state: _ChunkState) -> tuple[int, ...]:
+        """Take every row of a batch of which it is not known what its slots hold."""
         changed: list[int] = []
         complete = True
         for row, slot in enumerate(batch.chunk.slots):

@@ -10,6 +10,7 @@ import random
 import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import attrs
 import structlog
@@ -152,7 +153,6 @@ class Poller:
         self._push(item, item.due + (missed + 1) * item.interval)
 
     async def _work(self, item: Repeated) -> None:
-        log = structlog.get_logger().bind(plugin=item.owner, poller=item.name)
         try:
             await item.work()
         except Exception as error:  # a plugin's code: its failure stays with it
@@ -161,11 +161,11 @@ class Poller:
             if not item.logged and not isinstance(error, item.quiet):
                 item.logged = True
                 expected = isinstance(error, PlantroomError | OSError | TimeoutError)  # its sentence says enough
-                log.warning("poll_failed", error=item.last_error, exc_info=None if expected else error)
+                _log(item).warning("poll_failed", error=item.last_error, exc_info=None if expected else error)
             self._back_off(item)
         else:
             if item.logged:
-                log.info("poll_recovered", failures=item.failures)
+                _log(item).info("poll_recovered", failures=item.failures)
             item.failures, item.last_error, item.logged = 0, None, False
         finally:
             item.runs += 1
@@ -180,7 +180,7 @@ class Poller:
         """Log once when runs begin to take longer than the interval, and once when they no longer do."""
         if late is not item.late:
             item.late = late
-            log = structlog.get_logger().bind(plugin=item.owner, poller=item.name, interval=item.interval)
+            log = _log(item).bind(interval=item.interval)
             log.warning("poll_overrun") if late else log.info("poll_on_time")
 
     def _back_off(self, item: Repeated) -> None:
@@ -190,3 +190,8 @@ class Poller:
         grown = item.interval * 2.0 ** min(max(item.failures - BREAK_AFTER + 1, 0), 10)
         longest = min(grown, item.longest_delay)
         self._push(item, self._clock.monotonic() + self._random.uniform(longest / 4, longest))
+
+
+def _log(item: Repeated) -> Any:
+    """Return a logger that says whose work it is; one is made only where there is something to say."""
+    return structlog.get_logger().bind(plugin=item.owner, poller=item.name)

@@ -19,7 +19,7 @@ from core.plugin import Poller as PluginPoller
 from core.poller import Poller, Repeated
 from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
 from core.registry import DeviceEntry, PointEntry, Registry
-from core.services import Driver, PointConfiguration
+from core.services import Driver, Patience, PointConfiguration
 
 DEFAULT_INTERVAL_S = 10.0
 LONGEST_READ_S = 60.0
@@ -179,12 +179,16 @@ class Polls:
                 device.plugin,
                 interval,
                 self._work(points[0].device, group),
-                longest_delay=LONGEST_PROBE_DELAY_S,
+                longest_delay=self._longest_probe_delay_s(device),
                 quiet=(DeviceTimeout, TimeoutError),  # a silent device is told of by its status
             )
             groups[interval] = group, self._poller.add(item, at_once=True)
         if not groups:
             del self._groups[device.id]
+
+    def _longest_probe_delay_s(self, device: Device) -> float:
+        driver = self._drivers.get(device.plugin)
+        return driver.longest_probe_delay_s if isinstance(driver, Patience) else LONGEST_PROBE_DELAY_S
 
     def _work(self, entry: DeviceEntry, group: PointGroup) -> Callable[[], Awaitable[None]]:
         async def work() -> None:

@@ -38,6 +38,7 @@ def run(settings: Settings, reread: Callable[[], Settings]) -> int:
 
 async def _serve(settings: Settings, reread: Callable[[], Settings], last_resort: threading.Timer) -> int:
     from core.kernel import Kernel  # with all that it brings, which the other commands do not need
+    from core.memory import SettledMemory
 
     kernel = Kernel(settings, reread=reread)
     stop = asyncio.Event()
@@ -47,8 +48,11 @@ async def _serve(settings: Settings, reread: Callable[[], Settings], last_resort
             return 0
         print(f"Plantroom is ready on {kernel.url}", flush=True)
         print(sign_in(settings), flush=True)
+        memory = SettledMemory(kernel.events)
+        memory.begin()
         with _reloaded_by_signal(kernel, stop):
             await stop.wait()
+            await memory.end()
             return await _stopped(kernel)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Mapping, Sequence
+from operator import ne
 
 import attrs
 
@@ -60,16 +61,35 @@ class ReadingBatch:
     integers: Mapping[int, int] = attrs.field(factory=dict)
     errors: Mapping[int, PlantroomError] = attrs.field(factory=dict)
 
+    def confirmed(self, time: float, source: Source) -> ReadingBatch:
+        """Return the same columns, as read once more at another time."""
+        return ReadingBatch(
+            self.chunk, time, source, self.values, self.reasons, self.flags, self.texts, self.integers, self.errors
+        )
+
     def same_as(self, other: ReadingBatch) -> bool:
         """Tell whether all columns are equal, bit by bit; time and source do not count."""
         return (
             self.chunk is other.chunk
             and self.reasons == other.reasons
             and self.flags == other.flags
-            and memoryview(self.values).cast("B") == memoryview(other.values).cast("B")
+            and (self.values is other.values or memoryview(self.values).cast("B") == memoryview(other.values).cast("B"))
             and self.texts == other.texts
             and self.integers == other.integers
         )
+
+    def differing(self, other: ReadingBatch) -> list[int]:
+        """Return the rows in which any column differs from another batch of the same chunk, in order."""
+        rows = {row for row in _differing(self.values, other.values) if not _both_nan(self, other, row)}
+        for mine, theirs in ((self.reasons, other.reasons), (self.flags, other.flags)):
+            if mine != theirs:
+                rows.update(_differing(mine, theirs))
+        if self.texts != other.texts:
+            rows.update(row for row in {*self.texts, *other.texts} if self.texts.get(row) != other.texts.get(row))
+        if self.integers != other.integers:
+            both = {*self.integers, *other.integers}
+            rows.update(row for row in both if self.integers.get(row) != other.integers.get(row))
+        return sorted(rows)
 
 
 @attrs.define
@@ -119,3 +139,11 @@ def _number(value: float) -> float:
         return float(value)
     except OverflowError:
         return NAN
+
+
+def _differing(mine: Sequence[float], theirs: Sequence[float]) -> list[int]:
+    return [row for row, differs in enumerate(map(ne, mine, theirs)) if differs]
+
+
+def _both_nan(mine: ReadingBatch, theirs: ReadingBatch, row: int) -> bool:
+    return math.isnan(mine.values[row]) and math.isnan(theirs.values[row])

@@ -78,6 +78,13 @@ class PointConfiguration(Protocol):
         ...
 
 
+@runtime_checkable
+class Patience(Protocol):
+    """What a driver also has that says how many seconds at most pass before a silent device is tried again."""
+
+    longest_probe_delay_s: float
+
+
 class Cache(Protocol):
     """Values by key, each with a time to live in seconds."""
 

@@ -1,4 +1,4 @@
-"""The one narrow door to a BACnet/IP network: who-is, read, write. Another engine can stand behind it."""
+"""The door to one BACnet/IP network: the engine for what is read all day, bacpypes3 for everything else."""
 
 from __future__ import annotations
 
@@ -10,37 +10,26 @@ from bacpypes3.local.device import DeviceObject
 
 from core.plugin import DeviceTimeout
 from plugins.bacnet.addresses import Interface, Station
+from plugins.bacnet.engine import Engine, Tally
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.link import Link
-from plugins.bacnet.planner import Ref
-from plugins.bacnet.protocol import Answer, IAm, Items
-from plugins.bacnet.stack import Busy, ForeignEnd, Stack, Undecodable, build
+from plugins.bacnet.protocol import IAm
+from plugins.bacnet.requests import UNDECODABLE
+from plugins.bacnet.stack import BbmdEnd, Busy, ForeignEnd, Stack, Undecodable, build
 from plugins.bacnet.translation import (
-    answers_in,
     i_am_in,
     is_silence,
     items_in,
-    read_multiple_request,
     read_request,
     refusal_in,
     who_is_requests,
     write_request,
 )
-from plugins.bacnet.values import Encoded
+from plugins.bacnet.wire.datatypes import Items, Ref
 
 MAX_APDU = 1476
 _MAX_SEGMENTS = 64
 _SEGMENTED_ANSWER_S = 20.0
-_MISSING = Refusal("error", "missing-from-answer", "services")
-
-
-@attrs.define
-class Tally:
-    """How the requests of a client went."""
-
-    requests: int = 0
-    timeouts: int = 0
-    refusals: int = 0
 
 
 @attrs.frozen
@@ -56,11 +45,19 @@ class Identity:
 class Client:
     """Requests and answers over one interface; raises DeviceTimeout for silence and Refusal for a device's no.
 
-    ``heard`` is called with each I-Am, asked for or not.
+    ``engine`` is there while the client is open. ``heard`` is called with each I-Am, asked for or not.
     """
 
+    engine: Engine
+
     def __init__(
-        self, interface: Interface, identity: Identity, *, option: str, foreign: tuple[Station, int] | None = None
+        self,
+        interface: Interface,
+        identity: Identity,
+        *,
+        option: str,
+        foreign: tuple[Station, int] | None = None,
+        bbmd: Sequence[Station] | None = None,
     ) -> None:
         self.interface = interface
         self.link = Link(interface, option=option, hears_broadcasts=foreign is None)
@@ -68,18 +65,22 @@ class Client:
         self.heard: Callable[[IAm], None] = lambda _i_am: None
         self._identity = identity
         self._foreign = foreign
+        self._bbmd = bbmd
         self._longest_s = identity.timeout_s * (identity.retries + 1) + _SEGMENTED_ANSWER_S
         self._stack: Stack
-        self._end: ForeignEnd | None = None
+        self._end: ForeignEnd | BbmdEnd | None = None
 
     async def open(self) -> None:
         """Open the port, and register with the BBMD where there is one; raises LinkFailed."""
         self.link.open()
-        self._stack, self._end = build(_own_device(self._identity), self.link, foreign=self._foreign)
+        self.engine = self.link.engine = Engine(self.link.send, self.tally)
+        device = _own_device(self._identity)
+        self._stack, self._end = build(device, self.link, foreign=self._foreign, bbmd=self._bbmd)
         self._stack.heard = lambda apdu: self.heard(i_am_in(apdu, interface=str(self.interface)))
 
     async def close(self) -> None:
         """Leave the network."""
+        self.engine.close()
         if self._end is not None:
             await self._end.leave()
         await self._stack.shut()
@@ -99,18 +100,13 @@ class Client:
         for request in who_is_requests(limits, at):
             self._stack.request(request)
 
-    async def read(self, station: Station, ref: Ref) -> Items:
-        """Read one property."""
+    async def read_long(self, station: Station, ref: Ref) -> Items:
+        """Read one property whose value may come in segments."""
         answer = await self._ask(station, read_request(station, ref))
         return items_in(answer.propertyValue)
 
-    async def read_multiple(self, station: Station, refs: Sequence[Ref]) -> list[Answer]:
-        """Read several properties with one ReadPropertyMultiple; each has its own value or refusal."""
-        answers = answers_in(await self._ask(station, read_multiple_request(station, refs)))
-        return [answers.get(ref, _MISSING) for ref in refs]
-
-    async def write(self, station: Station, ref: Ref, value: Sequence[Encoded], *, priority: int | None = None) -> None:
-        """Write one property."""
+    async def write(self, station: Station, ref: Ref, value: bytes, *, priority: int | None = None) -> None:
+        """Write one property, of its tagged octets."""
         await self._ask(station, write_request(station, ref, value, priority=priority))
 
     async def _ask(self, station: Station, request: Any) -> Any:
@@ -123,7 +119,7 @@ class Client:
             raise DeviceTimeout(f"{station} did not answer{why}.") from error
         except (Undecodable, Busy) as error:
             self.tally.refusals += 1
-            raise Refusal("abort", "undecodable-answer" if isinstance(error, Undecodable) else "busy") from error
+            raise (UNDECODABLE if isinstance(error, Undecodable) else Refusal("abort", "busy")) from error
         if is_silence(answer):
             self.tally.timeouts += 1
             raise DeviceTimeout(f"{station} did not answer within {self._identity.timeout_s:g} s.")

@@ -38,12 +38,24 @@ class Foreign:
 
 
 @attrs.frozen
+class Bbmd:
+    """That we are a BBMD, and which others there are."""
+
+    peers: tuple[str, ...] = ()
+
+    @property
+    def stations(self) -> tuple[Station, ...]:
+        return tuple(parse_station(peer) for peer in self.peers)
+
+
+@attrs.frozen
 class Network:
-    """One interface of ours, and addresses to ask that its broadcasts do not reach."""
+    """One interface of ours, addresses to ask that its broadcasts do not reach, and what we are to other subnets."""
 
     address: str
     targets: tuple[str, ...] = ()
     foreign: Foreign | None = None
+    bbmd: Bbmd | None = None
 
     @property
     def interface(self) -> Interface:
@@ -77,7 +89,10 @@ class Write:
 
 @attrs.frozen
 class BacnetConfig:
-    """The whole section; ``interval`` and ``timeout`` are in seconds, ``retries`` come on top of the first try."""
+    """The whole section; ``interval``, ``timeout`` and ``probe_delay`` are in seconds.
+
+    ``retries`` come on top of the first try; a silent device is tried again after ``probe_delay`` at most.
+    """
 
     networks: tuple[Network, ...]
     device: OwnDevice = OwnDevice()
@@ -86,6 +101,7 @@ class BacnetConfig:
     scan: Scan = Scan()
     timeout: float = 1.5
     retries: int = 1
+    probe_delay: float = 20.0
     write: Write = Write()
 
 
@@ -151,7 +167,13 @@ SCHEMA: Mapping[Any, Any] = {
             {
                 vol.Required("address"): _parsed(parse_interface),
                 "targets": [_parsed(parse_station)],
-                "foreign": {vol.Required("bbmd"): _parsed(parse_station), "ttl": integer(min=10, max=65_535)},
+                vol.Exclusive("foreign", "role", msg="a network is registered with a BBMD or is one, not both"): {
+                    vol.Required("bbmd"): _parsed(parse_station),
+                    "ttl": integer(min=10, max=65_535),
+                },
+                vol.Exclusive("bbmd", "role", msg="a network is registered with a BBMD or is one, not both"): {
+                    "peers": [_parsed(parse_station)]
+                },
             }
         ],
         _one_port_each,
@@ -162,6 +184,7 @@ SCHEMA: Mapping[Any, Any] = {
     "scan": {"interval": vol.Any(None, number(min=10, max=31 * 86_400)), "instances": [_range]},
     "timeout": number(min=0.05, max=60),
     "retries": integer(min=0, max=10),
+    "probe_delay": number(min=1, max=300),
     "write": vol.All(
         {"priorities": vol.All([_PRIORITY], vol.Length(min=1)), "default_priority": _PRIORITY}, _allowed_default
     ),

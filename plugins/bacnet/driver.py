@@ -24,14 +24,16 @@ from plugins.bacnet.addresses import Station, parse_station
 from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig
 from plugins.bacnet.discovery import Discovery
-from plugins.bacnet.planner import cost
+from plugins.bacnet.errors import Refusal
 from plugins.bacnet.points import ruled
 from plugins.bacnet.polling import Part, Plan, plan
-from plugins.bacnet.profile import Profile, restored
-from plugins.bacnet.protocol import IAm
+from plugins.bacnet.profile import Profile
+from plugins.bacnet.profiles import Profiles
+from plugins.bacnet.protocol import Answer, IAm
 from plugins.bacnet.reader import Reader
+from plugins.bacnet.round import Round
 from plugins.bacnet.scanning import Scanner, nearest
-from plugins.bacnet.windows import together
+from plugins.bacnet.traffic import Traffic
 from plugins.bacnet.writer import Writer
 
 
@@ -40,16 +42,18 @@ class BacnetDriver:
 
     def __init__(self, config: BacnetConfig, ctx: Context, clients: Mapping[str, Client]) -> None:
         self.scan_interval_s = config.scan.interval
+        self.longest_probe_delay_s = config.probe_delay
         self._ctx = ctx
         self._clients = clients
         self._config = config
-        self._profiles: dict[str, Profile] = {}
         self._plans: WeakKeyDictionary[PointGroup, Plan] = WeakKeyDictionary()
-        self._reader = Reader(self._client, ctx.clock)
+        traffic = Traffic(ctx.clock)
+        self.profiles = Profiles(ctx, traffic)
+        self._reader = Reader(self._client, traffic, ctx.clock, timeout_s=config.timeout, retries=config.retries)
         self._reader.recovered = self._network_is_back
         self._writer = Writer(self._reader, config.write)
         self._discovery = Discovery(ctx.clock, quiet_s=config.timeout)
-        self._scanner = Scanner(config, ctx, clients, self._discovery, self._reader, self._profiles)
+        self._scanner = Scanner(config, ctx, clients, self._discovery, self._reader, self.profiles)
         for client in clients.values():
             client.heard = self._heard
 
@@ -72,14 +76,19 @@ class BacnetDriver:
         was_silent = profile.silent
         if was_silent:
             await self._reader.alive(profile)
-        first, *rest = self._plan(group, profile).parts
-        try:
-            batches = [await self._read_part(profile, first, source)]
-        except DeviceTimeout as error:
-            if not was_silent:
-                raise
-            batches = [self._unanswered(profile, first, error, source)]
-        return [*batches, *await self._read_rest(profile, rest, source)]
+        parts = self._plan(group, profile).parts
+        round_ = Round(self._reader, profile, self._ctx.clock, source)
+        await round_.run(parts)
+        batches = round_.batches
+        heard = was_silent or bool(batches) or bool(round_.refused)
+        if round_.silence is not None:
+            if not heard:
+                raise round_.silence
+            batches += self._unanswered(profile, round_, round_.silence, source)
+        batches += await self._otherwise(
+            profile, [*round_.refused, *((part, None) for part in parts if part.request is None)], source, heard=heard
+        )
+        return batches
 
     async def write(self, command: Command) -> WriteResult:
         """Write or relinquish, and read back; raises what the contract names."""
@@ -89,55 +98,71 @@ class BacnetDriver:
         """Read a point's priority array; raises as `write` does."""
         return await self._writer.priorities(self._profile_of_point(point), point)
 
-    async def _read_rest(self, profile: Profile, parts: Sequence[Part], source: Source) -> list[ReadingBatch]:
-        """Read further parts at once; after one that is not answered, those that have not left stay here."""
-        silence: list[DeviceTimeout] = []
+    async def _otherwise(
+        self, profile: Profile, parts: Sequence[tuple[Part, Refusal | None]], source: Source, *, heard: bool
+    ) -> list[ReadingBatch]:
+        """Read parts whose requests were refused, or that are none, in the way that the device takes.
 
-        async def read(part: Part) -> ReadingBatch:
-            async with profile.window_of_parts:
-                if silence:
-                    return part.unanswered(silence[0], time=self._ctx.clock.utc(), source=source)
+        After one that gets no answer the others are not asked; raises DeviceTimeout where the device was not ``heard``
+        and says nothing now either.
+        """
+        batches: list[ReadingBatch] = []
+        silence: DeviceTimeout | None = None
+        for part, refusal in parts:
+            if silence is None:
                 try:
-                    return await self._read_part(profile, part, source)
+                    answers = await self._answers(profile, part, refusal)
                 except DeviceTimeout as error:
-                    silence.append(error)
-                    return self._unanswered(profile, part, error, source)
+                    if not heard:
+                        raise
+                    silence = error
+                else:
+                    heard = True
+                    batches.append(part.batch(answers, time=self._ctx.clock.utc(), source=source))
+                    continue
+            batches.append(part.unanswered(silence, time=self._ctx.clock.utc(), source=source))
+        return batches
 
-        return await together(read(part) for part in parts)
+    async def _answers(self, profile: Profile, part: Part, refusal: Refusal | None) -> Sequence[Answer]:
+        if refusal is None:
+            return await self._reader.chunk(profile, part.refs, profile.values)
+        return await self._reader.torn(profile, part.refs, profile.values, refusal)
 
-    async def _read_part(self, profile: Profile, part: Part, source: Source) -> ReadingBatch:
-        answers = await self._reader.chunk(profile, part.refs, profile.values)
-        return part.batch(answers, time=self._ctx.clock.utc(), source=source)
-
-    def _unanswered(self, profile: Profile, part: Part, error: DeviceTimeout, source: Source) -> ReadingBatch:
-        if len(part.questions) > 1:
-            profile.values.shrink(cost(part.refs))
-        return part.unanswered(error, time=self._ctx.clock.utc(), source=source)
+    def _unanswered(
+        self, profile: Profile, round_: Round, silence: DeviceTimeout, source: Source
+    ) -> list[ReadingBatch]:
+        """Make the batches of requests that got no answer from a device that is there, and ask for less next time."""
+        now = self._ctx.clock.monotonic()
+        self._reader.lost(profile)
+        for part in round_.unanswered[:1]:
+            if len(part.questions) > 1:
+                profile.values.shrink(part.cost, now)
+        return [part.unanswered(silence, time=self._ctx.clock.utc(), source=source) for part in round_.unanswered]
 
     def _plan(self, group: PointGroup, profile: Profile) -> Plan:
+        profile.reconsider(self._ctx.clock.monotonic())
         known = self._plans.get(group)
         if known is None or known.state != profile.state:
             known = self._plans[group] = plan(group, profile)
         return known
 
     def _profile_of_point(self, point: Point) -> Profile:
-        profile = self._profiles.get(point.device_id)
+        profile = self.profiles.get(point.device_id)
         if profile is None:
             raise Unavailable(f"{point.device_id} has not been reached since the start; wait for its first poll.")
         return profile
 
     def _profile(self, device: Device) -> Profile:
         """Return what is known of a device: since it was found, or from what the registry kept over a restart."""
-        profile = self._profiles.get(device.id)
+        profile = self.profiles.get(device.id)
         if profile is None:
             try:
                 station = parse_station(device.address)
                 kept = str(device.attributes.get("interface"))
                 client = self._clients.get(kept) or nearest(self._clients, station)
-                profile = restored(device, str(client.interface))
+                profile = self.profiles.restored(device, str(client.interface))
             except ValueError as error:
                 raise DeviceNotFound(f"{device.id} has no address that can be asked: {error}; scan again.") from error
-            self._profiles[device.id] = profile
         return profile
 
     def _client(self, station: Station) -> Client:
@@ -150,7 +175,6 @@ class BacnetDriver:
 
     def _network_is_back(self, profile: Profile) -> None:
         """Have all devices of a network polled at once when the first of them answers again."""
-        network = self._reader.windows.network(profile.station)
-        for device_id, other in self._profiles.items():
-            if other is not profile and self._reader.windows.network(other.station) is network:
+        for device_id, other in self.profiles:
+            if other is not profile and other.lane.network is profile.lane.network:
                 self._ctx.seen(device_id)

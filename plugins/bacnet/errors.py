@@ -13,6 +13,8 @@ import attrs
 
 from core.errors import DeviceError, Example, any_of
 from core.plugin import DeviceRefused, NotWritable, PlantroomError, PointNotFound, ValueNotSuitable
+from plugins.bacnet.wire.apdu import PropertyError, name_of
+from plugins.bacnet.wire.enumerations import ERROR_CLASSES, ERROR_CODES
 
 
 class LinkFailed(PlantroomError):
@@ -77,6 +79,11 @@ class Refusal(Exception):
     def object_is_missing(self) -> bool:
         """Whether the device does not have the object."""
         return self.code == "unknown-object"
+
+
+def refused_with(error: PropertyError) -> Refusal:
+    """Name what a device's error is."""
+    return Refusal("error", name_of(ERROR_CODES, error.code), name_of(ERROR_CLASSES, error.error_class))
 
 
 _SERVICE_IS_MISSING = {

@@ -9,12 +9,11 @@ from core.plugin import Context, Inventory
 from plugins.bacnet.config import PointRule
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.objects import DEVICE, TYPES, Prop
-from plugins.bacnet.planner import Ref
 from plugins.bacnet.points import point_of, questions, ruled, text_in
 from plugins.bacnet.profile import Profile, attributes_of
 from plugins.bacnet.protocol import Answer, IAm
 from plugins.bacnet.reader import Reader
-from plugins.bacnet.wire.datatypes import Datum, ObjectId
+from plugins.bacnet.wire.datatypes import Datum, ObjectId, Ref
 from plugins.bacnet.wire.enumerations import type_name
 
 _MOST_STATES = 1000
@@ -79,26 +78,35 @@ class Examination:
     async def _object_list(self, profile: Profile, itself: ObjectId) -> list[ObjectId]:
         """Read the object list whole where its answer can come, else by index."""
         whole = Ref(itself, Prop.OBJECT_LIST)
-        if profile.can_segment:
-            try:
-                return _ids(await self._reader.one(profile, whole))
-            except Refusal as refusal:
-                self._ctx.log.debug("object_list_by_index", device=profile.instance, why=str(refusal))
+        if profile.can_segment and profile.whole_list is not False:
+            listed = await self._whole_list(profile, whole)
+            if listed is not None:
+                return listed
         match await self._reader.one(profile, Ref(itself, Prop.OBJECT_LIST, 0)):
             case (int() as count,):
                 pass
             case _:
                 raise Refusal("error", "undecodable-value", "property")
-        if count * _LIST_ITEM + _LIST_FRAME <= profile.max_apdu:
-            try:
-                return _ids(await self._reader.one(profile, whole))
-            except Refusal as refusal:
-                self._ctx.log.debug("object_list_by_index", device=profile.instance, why=str(refusal))
+        if not profile.can_segment and count * _LIST_ITEM + _LIST_FRAME <= profile.max_apdu:
+            listed = await self._whole_list(profile, whole)
+            if listed is not None:
+                return listed
         refs = [Ref(itself, Prop.OBJECT_LIST, index) for index in range(1, count + 1)]
         answers = await self._reader.all(profile, refs, profile.values)
         return [
             object_id for answer in answers.values() if not isinstance(answer, Refusal) for object_id in _ids(answer)
         ]
+
+    async def _whole_list(self, profile: Profile, whole: Ref) -> list[ObjectId] | None:
+        """Read the object list with one request, in segments where it is long; None where the device refuses."""
+        try:
+            listed = _ids(await self._reader.one(profile, whole))
+        except Refusal as refusal:
+            profile.whole_list = False
+            self._ctx.log.debug("object_list_by_index", device=profile.instance, why=str(refusal))
+            return None
+        profile.whole_list = True
+        return listed
 
 
 def _missing_state_texts(answers: Mapping[Ref, Answer]) -> list[Ref]:

@@ -1,4 +1,4 @@
-"""Our own UDP end below bacpypes3: one port that nobody shares in silence, and a socket drained in one go."""
+"""Our own UDP end below bacpypes3: one port for it and the engine, shared with no other program."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bacpypes3.comm import Server
 from bacpypes3.pdu import PDU, IPv4Address, LocalBroadcast
 
 from plugins.bacnet.addresses import Interface
+from plugins.bacnet.engine import Engine
 from plugins.bacnet.errors import LinkFailed
 
 _EVERYBODY = "255.255.255.255"
@@ -41,8 +42,9 @@ class Traffic:
 class Link(Server):  # type: ignore[misc]
     """The lowest layer of a bacpypes3 stack: datagrams in and out of one port of one interface.
 
-    The port is bound exclusively. Broadcasts to the subnet come in at a second socket; that one is shared, so that
-    several programs on different addresses of this machine each get their copy.
+    What answers a request of ``engine`` is its own; everything else goes up unchanged. The port is bound exclusively.
+    Broadcasts to the subnet come in at a second socket; that one is shared, so that several programs on different
+    addresses of this machine each get their copy.
     """
 
     def __init__(self, interface: Interface, *, option: str, hears_broadcasts: bool = True) -> None:
@@ -50,6 +52,7 @@ class Link(Server):  # type: ignore[misc]
         self.interface = interface
         self.traffic = Traffic()
         self.trouble = ""
+        self.engine: Engine | None = None
         self._option = option
         self._hears_broadcasts = hears_broadcasts and interface.broadcast is not None
         self._own = (interface.ip, interface.port)
@@ -84,8 +87,12 @@ class Link(Server):  # type: ignore[misc]
             destination = (self.interface.broadcast, self.interface.port)
         else:
             destination = endpoint(pdu.pduDestination)
+        self.send(pdu.pduData, destination)
+
+    def send(self, datagram: bytes, destination: tuple[str, int]) -> None:
+        """Send a datagram; raises OSError where there is no way to its destination."""
         try:
-            self._sockets[0].sendto(pdu.pduData, destination)
+            self._sockets[0].sendto(datagram, destination)
         except BlockingIOError:  # the send buffer is full: like any datagram on its way, this one is lost
             return
         except OSError as error:
@@ -94,7 +101,7 @@ class Link(Server):  # type: ignore[misc]
             raise
         self.trouble = ""
         self.traffic.datagrams_out += 1
-        self.traffic.octets_out += len(pdu.pduData)
+        self.traffic.octets_out += len(datagram)
 
     def _listen(
         self, loop: asyncio.AbstractEventLoop, address: tuple[str, int], heard_at: Any, *, shared: bool
@@ -139,6 +146,7 @@ class Link(Server):  # type: ignore[misc]
         What is for everybody comes in from all interfaces of this machine; ours is only what our subnet said.
         """
         to_everybody = end.getsockname()[0] == _EVERYBODY
+        own, traffic, engine = self._own, self.traffic, self.engine
         for _ in range(_DRAIN_AT_ONCE):
             try:
                 data, address = end.recvfrom(_LARGEST_DATAGRAM)
@@ -147,21 +155,25 @@ class Link(Server):  # type: ignore[misc]
             except OSError as error:  # such as a refused port: what an earlier datagram met with
                 self.trouble = str(error.strerror)
                 continue
-            if address == self._own or (to_everybody and not self._is_neighbour(address[0])):
+            if address == own or (to_everybody and not self._is_neighbour(address[0])):
                 continue
-            self.traffic.datagrams_in += 1
-            self.traffic.octets_in += len(data)
-            if len(self._at_work) >= _MOST_AT_WORK:
-                self.traffic.dropped += 1
-                continue
-            self._work(self._hand_up(data, address, heard_at))
+            traffic.datagrams_in += 1
+            traffic.octets_in += len(data)
+            if engine is None or not engine.hear(data, address):
+                self._hand_up(data, address, heard_at)
+
+    def _hand_up(self, data: bytes, address: tuple[str, int], heard_at: Any) -> None:
+        if len(self._at_work) >= _MOST_AT_WORK:
+            self.traffic.dropped += 1
+        else:
+            self._work(self._respond(data, address, heard_at))
 
     def _work(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._at_work.add(task)
         task.add_done_callback(self._at_work.discard)
 
-    async def _hand_up(self, data: bytes, address: tuple[str, int], heard_at: Any) -> None:
+    async def _respond(self, data: bytes, address: tuple[str, int], heard_at: Any) -> None:
         try:
             await self.response(PDU(data, source=self._peer(address), destination=heard_at))
         except Exception:  # anyone may send anything to a UDP port, and bacpypes3 raises what it likes

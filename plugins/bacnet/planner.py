@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
-import attrs
-
 from plugins.bacnet.objects import TYPES, Datatype, Prop
-from plugins.bacnet.wire.datatypes import ObjectId
+from plugins.bacnet.wire.datatypes import Ref
 
 # Octets of an answer (ASHRAE 135, 20.1 and 21): ACK header; object id and the list around its properties;
 # property id and the tags around its value; an array index.
@@ -50,15 +48,6 @@ _PROPERTY_SIZES = {
 _TEXT_SIZE = 32
 
 SMALLEST_BUDGET = 32
-
-
-@attrs.frozen
-class Ref:
-    """One property of one object, or one element of it."""
-
-    object: ObjectId
-    property: int
-    index: int | None = None
 
 
 def budget_of(max_apdu: int) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-from core.plugin import Context, Health, HealthCheck, Metric, Plugin, hookimpl
+from core.plugin import Context, Health, HealthCheck, Metric, Migration, Plugin, Route, hookimpl
 from plugins.bacnet.client import Client, Identity
 from plugins.bacnet.config import SCHEMA, BacnetConfig, Network
 from plugins.bacnet.driver import BacnetDriver
+from plugins.bacnet.profiles import MIGRATIONS, stopped
+from plugins.bacnet.routes import ProfileRoutes
 
 
 class BacnetPlugin(Plugin[BacnetConfig]):
@@ -34,6 +37,14 @@ class BacnetPlugin(Plugin[BacnetConfig]):
         return self.driver
 
     @hookimpl
+    def register_routes(self) -> Iterable[Route]:
+        return ProfileRoutes(self.ctx.name, self.driver.profiles).routes
+
+    @hookimpl
+    def register_migrations(self) -> Iterable[Migration]:
+        return MIGRATIONS
+
+    @hookimpl
     def register_health_checks(self) -> Iterable[HealthCheck]:
         return [HealthCheck(f"link {name}", _check(client)) for name, client in self.clients.items()]
 
@@ -46,11 +57,15 @@ class BacnetPlugin(Plugin[BacnetConfig]):
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
+        profiles = self.driver.profiles
+        await profiles.load()
         async with AsyncExitStack() as stack:
             for client in self.clients.values():
                 await client.open()
                 stack.push_async_callback(client.close)
                 self.ctx.log.info("link_open", interface=str(client.interface))
+            stack.push_async_callback(profiles.save)
+            stack.push_async_callback(stopped, asyncio.create_task(profiles.keep(), name="bacnet:profiles"))
             yield
 
     def _client(self, index: int, network: Network) -> Client:
@@ -59,7 +74,8 @@ class BacnetPlugin(Plugin[BacnetConfig]):
         )
         option = f"plugins.{self.ctx.name}.networks[{index}].address"
         foreign = None if network.foreign is None else (network.foreign.station, network.foreign.ttl)
-        return Client(network.interface, identity, option=option, foreign=foreign)
+        bbmd = None if network.bbmd is None else network.bbmd.stations
+        return Client(network.interface, identity, option=option, foreign=foreign, bbmd=bbmd)
 
     def _collect(self, figure: Callable[[Client], float]) -> Callable[[], Iterable[tuple[Mapping[str, str], float]]]:
         def collect() -> Iterable[tuple[Mapping[str, str], float]]:
@@ -78,6 +94,8 @@ def _check(client: Client) -> Callable[[], tuple[Health, str]]:
 
 
 _FIGURES: tuple[tuple[str, str, Callable[[Client], float]], ...] = (
+    ("repeats", "Requests sent again because no answer came", lambda client: client.tally.repeats),
+    ("late_answers", "Answers that came after they were given up", lambda client: client.tally.late),
     ("requests", "Confirmed requests sent", lambda client: client.tally.requests),
     ("timeouts", "Requests that were not answered", lambda client: client.tally.timeouts),
     ("refusals", "Requests answered with an error, a reject or an abort", lambda client: client.tally.refusals),

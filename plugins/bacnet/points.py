@@ -13,11 +13,10 @@ from core.plugin import Device, Kind, Point
 from plugins.bacnet.config import PointRule
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.objects import TYPES, Commandable, ObjectType, Prop
-from plugins.bacnet.planner import Ref
 from plugins.bacnet.protocol import Answer
 from plugins.bacnet.units import unit_name, unit_symbol
 from plugins.bacnet.values import kind_of
-from plugins.bacnet.wire.datatypes import Datum, ObjectId
+from plugins.bacnet.wire.datatypes import Datum, ObjectId, Ref
 
 _ABSURD = 3.0e38  # a device's way to say that there is no limit
 

@@ -20,14 +20,20 @@ from core.plugin import (
     Source,
     batch_of,
 )
+from plugins.bacnet.columns import Columns, Place
+from plugins.bacnet.engine import Request
 from plugins.bacnet.errors import Refusal, UnusableValue, read_error
 from plugins.bacnet.objects import Prop, object_of
-from plugins.bacnet.planner import Ref, pack
+from plugins.bacnet.planner import cost, pack
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.protocol import Answer
+from plugins.bacnet.requests import answer_in, elements_of, read_multiple
 from plugins.bacnet.values import NotThatKind, flags_of, value_of
+from plugins.bacnet.wire.datatypes import Ref
+from plugins.bacnet.wire.read_property_multiple import Element
 
 _SINGLES_AT_ONCE = 16
+_LONGEST_PAUSE = 64  # answers, before a layout that keeps changing is learned once more
 
 
 @attrs.frozen
@@ -52,13 +58,41 @@ class Question:
         return flags_of(() if isinstance(answer, Refusal) else answer)
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Part:
-    """One request of a plan, with the points that it is for."""
+    """One request of a plan, with the points that it is for and what its last answer was.
+
+    ``request`` is None where the properties are asked for one by one. An answer with the same octets as the last costs
+    one comparison, one of the same layout a few more; any other is decoded in full, and its layout learned.
+    """
 
     chunk: Chunk
     questions: tuple[Question, ...]
     refs: tuple[Ref, ...]
+    request: Request | None
+    cost: int
+    _octets: bytes = b""
+    _last: ReadingBatch | None = None
+    _columns: Columns | None = None
+    _pause: int = 0
+    _answers_to_go: int = 0
+
+    def take(self, octets: bytes, *, time: float, source: Source) -> ReadingBatch:
+        """Make a batch of the result of the request; raises Refusal where it cannot be decoded."""
+        last, columns = self._last, self._columns
+        if last is not None:
+            if octets == self._octets:
+                return last.confirmed(time, source)
+            if columns is not None:
+                batch = columns.batch(octets, last, time=time, source=source)
+                if batch is not None:
+                    self._octets, self._last = octets, batch
+                    return batch
+        elements = elements_of(octets, self.refs)
+        batch = self.batch([answer_in(octets, element) for element in elements], time=time, source=source)
+        self._octets, self._last = octets, batch
+        self._learn(octets, elements, batch)
+        return batch
 
     def batch(self, answers: Sequence[Answer], *, time: float, source: Source) -> ReadingBatch:
         """Lay the answers out; one for each of ``refs``."""
@@ -69,6 +103,22 @@ class Part:
         """Make the batch of a request that went unanswered while the device did answer others."""
         rows = [Row(error=error, reason=Reason.TIMEOUT) for _ in self.questions]
         return batch_of(self.chunk, rows, time=time, source=source)
+
+    def _learn(self, octets: bytes, elements: Sequence[Element | None], batch: ReadingBatch) -> None:
+        """Learn the layout, after ever longer pauses where it is another one each time."""
+        if self._columns is None and self._answers_to_go > 0:
+            self._answers_to_go -= 1
+            return
+        if self._columns is not None and not self._columns.served:
+            self._pause = min(2 * self._pause + 1, _LONGEST_PAUSE)
+            self._answers_to_go = self._pause
+            self._columns = None
+            return
+        if self._columns is not None:
+            self._pause = 0
+        by_ref = dict(zip(self.refs, elements, strict=True))
+        places = [Place(item.point.kind, *(by_ref[ref] for ref in item.refs)) for item in self.questions]
+        self._columns = Columns(octets, places, batch)
 
 
 @attrs.frozen
@@ -92,11 +142,12 @@ def plan(group: PointGroup, profile: Profile) -> Plan:
         value = Ref(object_id, Prop.PRESENT_VALUE)
         refs = (value, Ref(object_id, Prop.STATUS_FLAGS)) if kind.status_flags else (value,)
         slots[value] = slot
-        (alone if profile.loners.intersection(refs) else together).append(Question(point, refs))
+        (together if profile.loners.keys().isdisjoint(refs) else alone).append(Question(point, refs))
     if not slots:
         raise PointNotFound(f"{group.points[0].id} is not an object with a present value.")
-    parts = [*_packed(together, profile), *([question] for question in alone)]
-    return Plan(profile.state, tuple(_part(questions, slots) for questions in parts))
+    parts = [_part(questions, slots, profile, multiple=profile.multiple) for questions in _packed(together, profile)]
+    parts += [_part([question], slots, profile, multiple=False) for question in alone]
+    return Plan(profile.state, tuple(parts))
 
 
 def _packed(questions: Sequence[Question], profile: Profile) -> list[list[Question]]:
@@ -107,6 +158,8 @@ def _packed(questions: Sequence[Question], profile: Profile) -> list[list[Questi
     return [[by_refs[refs] for refs in entries] for entries in pack(by_refs, profile.values.octets)]
 
 
-def _part(questions: Sequence[Question], slots: Mapping[Ref, int]) -> Part:
+def _part(questions: Sequence[Question], slots: Mapping[Ref, int], profile: Profile, *, multiple: bool) -> Part:
     chunk = Chunk(array("I", [slots[question.refs[0]] for question in questions]))
-    return Part(chunk, tuple(questions), tuple(ref for question in questions for ref in question.refs))
+    refs = tuple(ref for question in questions for ref in question.refs)
+    request = read_multiple(profile.path, refs) if multiple else None
+    return Part(chunk, tuple(questions), refs, request, cost(refs))

@@ -1,4 +1,4 @@
-"""What has been learned of a device: where it is, what fits its answers, what it cannot do."""
+"""What has been learned of a device: where it is, what fits its answers, what it cannot do, how fast it is."""
 
 from __future__ import annotations
 
@@ -7,62 +7,161 @@ from typing import Any
 
 import attrs
 
-from core.plugin import Device
-from plugins.bacnet.addresses import Station, parse_station
-from plugins.bacnet.planner import SMALLEST_BUDGET, Ref, budget_of
+from plugins.bacnet.addresses import Station
+from plugins.bacnet.engine import Path
+from plugins.bacnet.pace import Latency
+from plugins.bacnet.planner import SMALLEST_BUDGET, budget_of
 from plugins.bacnet.protocol import IAm
-from plugins.bacnet.windows import Window
+from plugins.bacnet.traffic import PER_DEVICE, Lane, Traffic
+from plugins.bacnet.wire.datatypes import Ref
 
-_PER_DEVICE = 2
-_DEFAULT_APDU = 480
+TRIED_AGAIN_AFTER_S = 3600.0
+"""After so long, what a device refused is asked of it once more: it may have been mended."""
+
+DEFAULT_APDU = 480
+"""What is assumed of a device whose limit is not known."""
+
+_GOOD_BEFORE_GROWTH = 8
+_WORTH_IT = 8  # octets: a smaller step is not worth new requests
 
 
 @attrs.define
 class Budget:
-    """How many octets of answer are asked for at once; shrinks when a device says that it was too much."""
+    """How many octets of answer are asked for at once, ``longest`` at most.
+
+    It is halved when that was too much, and grows again, half of the way to what was ``refused``, after answers that
+    filled it. Times are monotonic seconds.
+    """
 
     octets: int
+    longest: int
+    refused: int | None = None
+    _forgets_at: float = 0.0
+    _good: int = 0
 
-    def shrink(self, cost: int) -> None:
+    def shrink(self, cost: int, now: float) -> None:
         """Ask for half of what an answer of ``cost`` octets was from now on."""
+        self.refused = cost if self.refused is None else min(cost, self.refused)
         self.octets = max(min(self.octets, cost) // 2, SMALLEST_BUDGET)
+        self._forgets_at = now + TRIED_AGAIN_AFTER_S
+        self._good = 0
+
+    def fits(self, cost: int, now: float) -> None:
+        """Note a good answer of ``cost`` octets; one that left much room says nothing."""
+        if self.octets >= self.longest or cost < self.octets // 2:
+            return
+        self._good += 1
+        if self._good < _GOOD_BEFORE_GROWTH:
+            return
+        self._good = 0
+        if now >= self._forgets_at:
+            self.refused = None
+        target = self.longest if self.refused is None else min(self.refused, self.longest)
+        grown = self.octets + (target - self.octets + 1) // 2
+        if grown - self.octets >= _WORTH_IT:
+            self.octets = grown
 
 
 @attrs.define(eq=False)
 class Profile:
     """A device as requests see it.
 
-    ``multiple`` says whether it knows ReadPropertyMultiple. ``silent``: it did not answer the last request.
-    ``loners`` are properties that make a whole request fail, and are asked for alone. Values and texts have budgets
-    of their own, since only the size of values is known beforehand.
+    ``multiple`` says whether it knows ReadPropertyMultiple, ``whole_list`` whether it tells its object list at once
+    (None: it has not been asked). ``loners`` are properties that make a whole request fail and are asked for alone,
+    with the (monotonic) time from which on they are tried with others again. Values and texts have budgets of their
+    own, since only the size of values is known beforehand.
     """
 
     instance: int
     station: Station
     max_apdu: int
     can_segment: bool
+    lane: Lane
+    path: Path
+    latency: Latency = attrs.field(factory=Latency)
     multiple: bool = True
-    silent: bool = False
-    loners: set[Ref] = attrs.field(factory=set)
+    multiple_again_at: float = 0.0
+    whole_list: bool | None = None
+    loners: dict[Ref, float] = attrs.field(factory=dict)
     values: Budget = attrs.field()
     texts: Budget = attrs.field()
-    window: Window = attrs.field(factory=lambda: Window(_PER_DEVICE))
-    window_of_parts: Window = attrs.field(factory=lambda: Window(_PER_DEVICE))
 
     @values.default
     @texts.default
     def _whole_answer(self) -> Budget:
-        return Budget(budget_of(self.max_apdu))
+        octets = budget_of(self.max_apdu)
+        return Budget(octets, octets)
+
+    @classmethod
+    def begin(cls, instance: int, station: Station, max_apdu: int, traffic: Traffic, *, can_segment: bool) -> Profile:
+        """Begin with what a device says of itself."""
+        return cls(instance, station, max_apdu, can_segment, traffic.lane(station), Path.to(station))
+
+    @property
+    def silent(self) -> bool:
+        """Whether it did not answer the last request."""
+        return self.lane.silent
+
+    @property
+    def list_name(self) -> str:
+        """How its object list is read."""
+        return _LIST_NAMES[self.whole_list]
 
     @property
     def state(self) -> tuple[int, bool, int]:
         """What a plan depends on: a plan made under another state is made anew."""
         return self.values.octets, self.multiple, len(self.loners)
 
+    def refuses_multiple(self, now: float) -> None:
+        """Note that it does not know ReadPropertyMultiple."""
+        self.multiple = False
+        self.multiple_again_at = now + TRIED_AGAIN_AFTER_S
 
-def profile_of(i_am: IAm) -> Profile:
-    """Begin with what a device says of itself."""
-    return Profile(i_am.instance, i_am.station, i_am.max_apdu, i_am.can_segment)
+    def isolate(self, ref: Ref, now: float) -> None:
+        """Note that a property makes a whole request fail."""
+        self.loners[ref] = now + TRIED_AGAIN_AFTER_S
+
+    def reconsider(self, now: float) -> None:
+        """Try again what was refused long ago."""
+        if not self.multiple and now >= self.multiple_again_at:
+            self.multiple = True
+        if self.loners:
+            self.loners = {ref: until for ref, until in self.loners.items() if now < until}
+
+    def is_of(self, i_am: IAm) -> bool:
+        """Tell whether a device still describes itself as it did when this was learned."""
+        known = self.instance, self.station, self.max_apdu, self.can_segment
+        return known == (i_am.instance, i_am.station, i_am.max_apdu, i_am.can_segment)
+
+    def learned(self) -> dict[str, Any]:
+        """Return what has been learned, as JSON values; seconds and octets."""
+        return {
+            "max_apdu": self.max_apdu,
+            "segmentation": self.can_segment,
+            "read_property_multiple": self.multiple,
+            "object_list": self.list_name,
+            "value_octets": self.values.octets,
+            "text_octets": self.texts.octets,
+            "concurrency": self.lane.pace.limit,
+            "latency_s": round(self.latency.average_s, 6),
+            "latency_deviation_s": round(self.latency.deviation_s, 6),
+        }
+
+    def recall(self, learned: Mapping[str, Any], now: float) -> None:
+        """Take over what `learned` returned before a restart, as far as the device still describes itself the same."""
+        if (learned["max_apdu"], learned["segmentation"]) != (self.max_apdu, self.can_segment):
+            return
+        if not learned["read_property_multiple"]:
+            self.refuses_multiple(now)
+        self.whole_list = _LISTS[learned["object_list"]]
+        for budget, octets in ((self.values, learned["value_octets"]), (self.texts, learned["text_octets"])):
+            budget.octets = min(max(int(octets), SMALLEST_BUDGET), budget.longest)
+        self.lane.pace.limit = min(max(int(learned["concurrency"]), 1), PER_DEVICE)
+        self.latency = Latency(float(learned["latency_s"]), float(learned["latency_deviation_s"]))
+
+
+_LIST_NAMES = {None: "unknown", True: "whole", False: "by-index"}
+_LISTS = {name: whole for whole, name in _LIST_NAMES.items()}
 
 
 def attributes_of(profile: Profile) -> dict[str, Any]:
@@ -76,11 +175,3 @@ def attributes_of(profile: Profile) -> dict[str, Any]:
         "max_apdu": profile.max_apdu,
         "segmentation": profile.can_segment,
     }
-
-
-def restored(device: Device, interface: str) -> Profile:
-    """Begin with what the registry kept of a device; raises ValueError where that is not enough to ask it."""
-    kept: Mapping[str, Any] = device.attributes
-    station = parse_station(device.address, interface=interface)
-    instance = int(kept.get("instance", device.id.rpartition(".")[2]))
-    return Profile(instance, station, int(kept.get("max_apdu", _DEFAULT_APDU)), bool(kept.get("segmentation")))

@@ -8,9 +8,8 @@ import attrs
 
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.errors import Refusal
-from plugins.bacnet.wire.datatypes import Datum
+from plugins.bacnet.wire.datatypes import Items
 
-Items: TypeAlias = tuple[Datum, ...]
 Answer: TypeAlias = Items | Refusal
 
 

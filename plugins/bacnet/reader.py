@@ -1,21 +1,24 @@
-"""Reads any number of properties of a device, whatever it can and cannot do: each has its answer in the end."""
+"""Asks devices, each request in its turn, with fallbacks for what a device refuses: each property has its answer."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from core.plugin import Clock, DeviceTimeout
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.client import Client
+from plugins.bacnet.engine import Engine, Outcome, Request
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.objects import DEVICE, Prop
-from plugins.bacnet.planner import Ref, cost, halves, pack
+from plugins.bacnet.planner import cost, halves, pack
 from plugins.bacnet.profile import Budget, Profile
-from plugins.bacnet.protocol import Answer, Items
-from plugins.bacnet.values import Encoded
-from plugins.bacnet.windows import Windows, together
-from plugins.bacnet.wire.datatypes import ObjectId
+from plugins.bacnet.protocol import Answer
+from plugins.bacnet.requests import answer_of, answers_of, read_multiple, read_one
+from plugins.bacnet.together import together
+from plugins.bacnet.traffic import Traffic, Turn
+from plugins.bacnet.wire.datatypes import Items, ObjectId, Ref
 
 T = TypeVar("T")
 
@@ -23,16 +26,54 @@ NO_ANSWER = Refusal("abort", "no-response")
 
 
 class Reader:
-    """Requests to devices, each in its window, with fallbacks for what a device refuses.
+    """Requests to devices.
 
     ``recovered`` is called with a device that answered when nothing on its network had.
     """
 
-    def __init__(self, client_of: Callable[[Station], Client], clock: Clock) -> None:
-        self.windows = Windows(clock)
+    def __init__(
+        self, client_of: Callable[[Station], Client], traffic: Traffic, clock: Clock, *, timeout_s: float, retries: int
+    ) -> None:
         self.recovered: Callable[[Profile], None] = lambda _profile: None
         self._client_of = client_of
-        self._clock = clock
+        self.traffic = traffic
+        self.clock = clock
+        self._timeout_s = timeout_s
+        self._retries = retries
+        self._probes: dict[Profile, asyncio.Task[Answer]] = {}
+
+    def submit(
+        self,
+        profile: Profile,
+        request: Request,
+        told: Callable[[Outcome | None], None],
+        *,
+        wanted: Callable[[], bool] | None = None,
+    ) -> Errand:
+        """Send a request as soon as it may leave, and tell its outcome.
+
+        One that is no longer ``wanted`` when its turn comes is not sent; its outcome is None.
+        """
+        errand = Errand(self, profile, request, told, wanted)
+        self.traffic.enter(errand)
+        return errand
+
+    async def ask(self, profile: Profile, request: Request) -> bytes:
+        """Send a request and return the octets of its result; raises Refusal or DeviceTimeout."""
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+        def told(outcome: Outcome | None) -> None:
+            if not answer.done() and outcome is not None:
+                answer.set_result(outcome)
+
+        errand = self.submit(profile, request, told)
+        try:
+            outcome = await answer
+        finally:
+            errand.give_up()
+        if isinstance(outcome, bytes):
+            return outcome
+        raise outcome
 
     async def all(self, profile: Profile, refs: Iterable[Ref], budget: Budget) -> dict[Ref, Answer]:
         """Read properties in chunks of the budget; raises DeviceTimeout when the device is silent.
@@ -50,32 +91,47 @@ class Reader:
 
         Where the device refuses the request as a whole, it is torn in two until what is wrong stands alone.
         """
-        if len(refs) == 1 or not profile.multiple or not profile.loners.isdisjoint(refs):
-            return await self._singles(profile, refs)
-        try:
-            return await self._ask(profile, lambda client: client.read_multiple(profile.station, refs))
-        except Refusal as refusal:
-            if refusal.service_is_missing:
-                profile.multiple = False
-                return await self._singles(profile, refs)
-            if refusal.answer_is_too_long:
-                budget.shrink(cost(refs))
-                return await self._halved(profile, refs, budget)
-            if len({ref.object for ref in refs}) == 1:
-                profile.loners.update(refs)
-            return await self._halved(profile, refs, budget)
+        return _spared(profile, refs, await self._chunk(profile, refs, budget))
+
+    async def torn(self, profile: Profile, refs: Sequence[Ref], budget: Budget, refusal: Refusal) -> list[Answer]:
+        """Read properties with smaller requests after one for all of them was refused; raises DeviceTimeout."""
+        return _spared(profile, refs, await self._torn(profile, refs, budget, refusal))
 
     async def alive(self, profile: Profile) -> None:
-        """Ask the least that any device answers; raises DeviceTimeout."""
-        await self._single(profile, Ref(ObjectId(DEVICE, profile.instance), Prop.OBJECT_NAME))
+        """Ask the least that any device answers, once for all who want to know; raises DeviceTimeout."""
+        probe = self._probes.get(profile)
+        if probe is None:
+            name = Ref(ObjectId(DEVICE, profile.instance), Prop.OBJECT_NAME)
+            probe = self._probes[profile] = asyncio.create_task(self._single(profile, name), name="bacnet:probe")
+            probe.add_done_callback(lambda task: self._probed(profile, task))
+        await asyncio.shield(probe)
 
     async def one(self, profile: Profile, ref: Ref) -> Items:
-        """Read one property; raises Refusal or DeviceTimeout."""
-        return await self._ask(profile, lambda client: client.read(profile.station, ref))
+        """Read one property, in segments where its value is too long for one answer; raises Refusal, DeviceTimeout."""
+        try:
+            answer = answer_of(await self.ask(profile, read_one(profile.path, ref)), ref)
+        except Refusal as refusal:
+            if not refusal.answer_is_too_long or not profile.can_segment:
+                raise
+            return await self.long(profile, ref)
+        if isinstance(answer, Refusal):
+            raise answer
+        return answer
 
-    async def write(self, profile: Profile, ref: Ref, value: Sequence[Encoded], *, priority: int | None) -> None:
-        """Write one property; raises Refusal or DeviceTimeout."""
-        await self._ask(profile, lambda client: client.write(profile.station, ref, value, priority=priority))
+    async def long(self, profile: Profile, ref: Ref) -> Items:
+        """Read one property whose value may come in segments; raises Refusal or DeviceTimeout."""
+        async with self.traffic.turn(profile.lane):
+            return await self._slowly(profile, self._client_of(profile.station).read_long(profile.station, ref))
+
+    async def write(self, profile: Profile, ref: Ref, value: Sequence[bytes], *, priority: int | None) -> None:
+        """Write one property, of its tagged octets; raises Refusal or DeviceTimeout."""
+        client = self._client_of(profile.station)
+        async with self.traffic.turn(profile.lane):
+            await self._slowly(profile, client.write(profile.station, ref, b"".join(value), priority=priority))
+
+    def lost(self, profile: Profile) -> None:
+        """Note that a request got no answer while others did: it was one too many, or too large."""
+        profile.lane.pace.missed(self.clock.monotonic())
 
     async def _patiently(self, profile: Profile, refs: Sequence[Ref], budget: Budget) -> list[Answer]:
         try:
@@ -84,13 +140,34 @@ class Reader:
             await self.alive(profile)
         if len(refs) == 1:
             return [NO_ANSWER]
-        budget.shrink(cost(refs))
+        budget.shrink(cost(refs), self.clock.monotonic())
         left, right = halves(refs)
         return [*await self._patiently(profile, left, budget), *await self._patiently(profile, right, budget)]
 
-    async def _halved(self, profile: Profile, refs: Sequence[Ref], budget: Budget) -> list[Answer]:
+    async def _chunk(self, profile: Profile, refs: Sequence[Ref], budget: Budget) -> list[Answer]:
+        profile.reconsider(self.clock.monotonic())
+        if len(refs) == 1 or not profile.multiple or not profile.loners.keys().isdisjoint(refs):
+            return await self._singles(profile, refs)
+        try:
+            answers = answers_of(await self.ask(profile, read_multiple(profile.path, refs)), refs)
+        except Refusal as refusal:
+            return await self._torn(profile, refs, budget, refusal)
+        budget.fits(cost(refs), self.clock.monotonic())
+        return answers
+
+    async def _torn(self, profile: Profile, refs: Sequence[Ref], budget: Budget, refusal: Refusal) -> list[Answer]:
+        now = self.clock.monotonic()
+        if refusal.service_is_missing:
+            profile.refuses_multiple(now)
+        elif refusal.answer_is_too_long:
+            budget.shrink(cost(refs), now)
+        elif len({ref.object for ref in refs}) == 1:
+            for ref in refs:
+                profile.isolate(ref, now)
+        if refusal.service_is_missing or len(refs) == 1:
+            return await self._singles(profile, refs)
         left, right = halves(refs)
-        return [*await self.chunk(profile, left, budget), *await self.chunk(profile, right, budget)]
+        return [*await self._chunk(profile, left, budget), *await self._chunk(profile, right, budget)]
 
     async def _singles(self, profile: Profile, refs: Sequence[Ref]) -> list[Answer]:
         first = await self._single(profile, refs[0])
@@ -102,23 +179,118 @@ class Reader:
         except Refusal as refusal:
             return refusal
 
-    async def _ask(self, profile: Profile, request: Callable[[Client], Awaitable[T]]) -> T:
-        async with self.windows.turn(profile.station, profile.window, silent=profile.silent) as network:
-            asked_at = self._clock.monotonic()
-            try:
-                answer = await request(self._client_of(profile.station))
-            except DeviceTimeout:
-                if not profile.silent:
-                    network.missed(asked_at)
-                profile.silent = True
-                raise
-            except Refusal:
-                self._answered(profile)
-                raise
+    def engine(self, profile: Profile) -> Engine:
+        """Return the engine that reaches a device."""
+        return self._client_of(profile.station).engine
+
+    def waits(self, profile: Profile) -> tuple[float, ...]:
+        """Return how long to wait for each try: the first as long as answers take, the last as long as is allowed."""
+        whole = (self._timeout_s,) * self._retries
+        first = profile.latency.wait_s(self._timeout_s) if self._retries and not profile.silent else self._timeout_s
+        return (first, *whole)
+
+    def note(self, errand: Errand, outcome: Outcome) -> None:
+        """Learn from how a request went."""
+        profile = errand.profile
+        if isinstance(outcome, DeviceTimeout):
+            self._missed(profile, errand.asked_at)
+            return
+        self._answered(profile)
+        rtt_s = errand.request.rtt_s
+        if rtt_s is not None:
+            profile.latency.note(rtt_s, alone=errand.alone)
+            slow = profile.latency.is_slow(rtt_s)
+            self.traffic.answered(errand, rtt_s, slow=slow)
+        else:
+            self.lost(profile)
+
+    async def _slowly(self, profile: Profile, work: Awaitable[T]) -> T:
+        """Do what bacpypes3 does for us, and note whether the device answered."""
+        asked_at = self.clock.monotonic()
+        try:
+            result = await work
+        except DeviceTimeout:
+            self._missed(profile, asked_at)
+            raise
+        except Refusal:
             self._answered(profile)
-            return answer
+            raise
+        self._answered(profile)
+        return result
+
+    def _missed(self, profile: Profile, asked_at: float) -> None:
+        lane = profile.lane
+        if not lane.silent:
+            lane.silent = True
+            if lane.network.missed(asked_at):
+                self.traffic.let_all_pass(lane.network)
 
     def _answered(self, profile: Profile) -> None:
-        profile.silent = False
-        if self.windows.network(profile.station).answered():
+        profile.lane.silent = False
+        if profile.lane.network.answered():
             self.recovered(profile)
+
+    def _probed(self, profile: Profile, task: asyncio.Task[Answer]) -> None:
+        del self._probes[profile]
+        if not task.cancelled():
+            task.exception()  # told to whoever waits
+
+
+class Errand(Turn):
+    """A request in its turn; whoever has it can give it up."""
+
+    __slots__ = ("_reader", "_told", "_wanted", "asked_at", "profile", "request")
+
+    def __init__(
+        self,
+        reader: Reader,
+        profile: Profile,
+        request: Request,
+        told: Callable[[Outcome | None], None],
+        wanted: Callable[[], bool] | None,
+    ) -> None:
+        super().__init__(profile.lane)
+        self._reader = reader
+        self._told = told
+        self._wanted = wanted
+        self.asked_at = 0.0
+        self.profile = profile
+        self.request = request
+
+    def begin(self) -> None:
+        if self._wanted is not None and not self._wanted():
+            self._end(None)
+            return
+        request = self.request
+        request.waits_s = self._reader.waits(self.profile)
+        self.asked_at = self._reader.clock.monotonic()
+        self._reader.engine(self.profile).ask(request, self)
+
+    def answered(self, outcome: Outcome) -> None:
+        """Take the request's outcome, and make room for the next."""
+        self._reader.note(self, outcome)
+        self._end(outcome)
+
+    def overdue(self) -> None:
+        """Hold up nobody else while the first try has got no answer."""
+        self._reader.traffic.step_aside(self)
+
+    def give_up(self) -> None:
+        """Wait no longer for the outcome; it is not told."""
+        if self.request.sender is self:
+            self._reader.engine(self.profile).give_up(self.request)
+            self._reader.traffic.leave(self)
+        self.given_up = True
+
+    def _end(self, outcome: Outcome | None) -> None:
+        self.given_up = True
+        self._told(outcome)
+        self._reader.traffic.leave(self)
+
+
+def _spared(profile: Profile, refs: Sequence[Ref], answers: list[Answer]) -> list[Answer]:
+    """Isolate nothing where several objects failed, and no other did not: it is the device that is unwell, then."""
+    if len({ref.object for ref in refs}) > 1 and all(isinstance(answer, Refusal) for answer in answers):
+        for ref in refs:
+            profile.loners.pop(ref, None)
+    return answers

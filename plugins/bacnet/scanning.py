@@ -16,16 +16,17 @@ from plugins.bacnet.config import BacnetConfig, parse_range
 from plugins.bacnet.discovery import Discovery, RollCall, chosen
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.examination import Examination
-from plugins.bacnet.profile import Profile, profile_of
+from plugins.bacnet.profile import Profile
+from plugins.bacnet.profiles import Profiles
 from plugins.bacnet.protocol import IAm
 from plugins.bacnet.reader import Reader
-from plugins.bacnet.windows import together
+from plugins.bacnet.together import together
 
-_AT_ONCE = 8
+_AT_ONCE = 32
 
 
 class Scanner:
-    """Scans; ``profiles`` (by device id) are those that the driver reads by, renewed as devices are examined."""
+    """Scans; ``profiles`` are those that the driver reads by, renewed as devices are examined."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class Scanner:
         clients: Mapping[str, Client],
         discovery: Discovery,
         reader: Reader,
-        profiles: dict[str, Profile],
+        profiles: Profiles,
     ) -> None:
         self._config = config
         self._ctx = ctx
@@ -72,9 +73,7 @@ class Scanner:
 
     async def _examine_one(self, i_am: IAm, report: ScanReport) -> None:
         name = f"{self._ctx.name}.{i_am.instance}"
-        profile = profile_of(i_am)
-        if name in self._profiles:
-            profile.window = self._profiles[name].window
+        profile = self._profiles.met(i_am)
         try:
             inventory = await self._examination.inventory(i_am, profile)
         except (DeviceTimeout, Refusal) as error:
@@ -91,7 +90,7 @@ class Scanner:
                 "Report it with the log.",
             )
         else:
-            self._profiles[name] = profile
+            self._profiles.put(profile)
             report.found(inventory)
 
     def _chosen(self, call: RollCall, report: ScanReport) -> list[IAm]:

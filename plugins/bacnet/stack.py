@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from bacpypes3.apdu import UnconfirmedRequestPDU
@@ -12,15 +12,16 @@ from bacpypes3.app import Application, DeviceInfo
 from bacpypes3.comm import ApplicationServiceElement, bind
 from bacpypes3.errors import ExecutionError, UnrecognizedService
 from bacpypes3.ipv4.bvll import BVLLCodec
-from bacpypes3.ipv4.service import BIPForeign, BIPNormal, UDPMultiplexer
+from bacpypes3.ipv4.service import BIPBBMD, BIPForeign, BIPNormal, UDPMultiplexer
 from bacpypes3.local.device import DeviceObject
 from bacpypes3.pdu import IPv4Address
 from bacpypes3.settings import settings
 
-from plugins.bacnet.addresses import Station
+from plugins.bacnet.addresses import Interface, Station
+from plugins.bacnet.engine import OURS
 from plugins.bacnet.link import Link
 
-_INVOKE_IDS = 256
+_INVOKE_IDS = range(OURS, 256)
 _MOST_REMEMBERED = 20_000
 
 
@@ -29,7 +30,7 @@ class Undecodable(Exception):
 
 
 class Busy(Exception):
-    """All 256 invoke ids of a device are in use."""
+    """All of bacpypes3's invoke ids of a device are in use."""
 
 
 class Stack(Application):  # type: ignore[misc]
@@ -43,7 +44,7 @@ class Stack(Application):  # type: ignore[misc]
         self.heard: Callable[[Any], None] = lambda _i_am: None
         self._outstanding: dict[Any, dict[int, asyncio.Future[Any]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._last_id = 0
+        self._last_id = OURS
 
     async def ask(self, apdu: Any, *, longest_s: float) -> Any:
         """Send a confirmed request and return the answer, whichever it is.
@@ -119,8 +120,8 @@ class Stack(Application):  # type: ignore[misc]
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _free_id(self, waiting: dict[int, asyncio.Future[Any]]) -> int:
-        for _ in range(_INVOKE_IDS):
-            self._last_id = (self._last_id + 1) % _INVOKE_IDS
+        for _ in _INVOKE_IDS:
+            self._last_id = self._last_id + 1 if self._last_id + 1 in _INVOKE_IDS else OURS
             if self._last_id not in waiting:
                 return self._last_id
         raise Busy
@@ -162,19 +163,48 @@ class ForeignEnd(BIPForeign):  # type: ignore[misc]
         await self._stop_registration(self.bbmdAddress)
 
 
+class BbmdEnd(BIPBBMD):  # type: ignore[misc]
+    """The end of a link that hands broadcasts on to other BBMDs, and to foreign devices that register with us."""
+
+    registered = True
+
+    def __init__(self, interface: Interface, peers: Sequence[Station]) -> None:
+        here = IPv4Address(f"{interface.ip}/{interface.prefix}:{interface.port}")
+        super().__init__(here)
+        self.add_peer(here)
+        for peer in peers:
+            self.add_peer(IPv4Address((peer.ip, peer.port)))
+
+    async def leave(self) -> None:
+        """Let registrations expire no more."""
+        self._fdt_clock_handle.cancel()
+
+
 def build(
-    device: DeviceObject, link: Link, *, foreign: tuple[Station, int] | None = None
-) -> tuple[Stack, ForeignEnd | None]:
-    """Put a device's layers on top of an open link; ``foreign`` is a BBMD and the seconds a registration lives."""
+    device: DeviceObject,
+    link: Link,
+    *,
+    foreign: tuple[Station, int] | None = None,
+    bbmd: Sequence[Station] | None = None,
+) -> tuple[Stack, ForeignEnd | BbmdEnd | None]:
+    """Put a device's layers on top of an open link.
+
+    ``foreign`` is a BBMD to register with and the seconds a registration lives; ``bbmd`` are the other BBMDs, where we
+    are to be one (annex J.4, J.5).
+    """
     logging.getLogger("bacpypes3").setLevel(logging.CRITICAL + 1)  # what it says, we say in our own words
     settings.route_aware = True  # addresses carry their router, so nothing is asked to find it
     stack: Stack = Stack.from_object_list([device])
-    end = BIPNormal() if foreign is None else ForeignEnd()
+    special: ForeignEnd | BbmdEnd | None = None
+    if foreign is not None:
+        special = ForeignEnd()
+    elif bbmd is not None:
+        special = BbmdEnd(link.interface, bbmd)
+    end = special or BIPNormal()
     multiplexer = UDPMultiplexer()
     bind(end, BVLLCodec(), multiplexer.annexJ)
     bind(multiplexer, link)
     stack.nsap.bind(end, None, IPv4Address((link.interface.ip, link.interface.port)))
-    if foreign is None:
-        return stack, None
-    end.register(IPv4Address((foreign[0].ip, foreign[0].port)), foreign[1])
-    return stack, end
+    if foreign is not None:
+        end.register(IPv4Address((foreign[0].ip, foreign[0].port)), foreign[1])
+    return stack, special

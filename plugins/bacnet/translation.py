@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from bacpypes3.apdu import (
-    AbortPDU,
-    ErrorPDU,
-    ReadPropertyMultipleRequest,
-    ReadPropertyRequest,
-    RejectPDU,
-    WhoIsRequest,
-    WritePropertyRequest,
-)
-from bacpypes3.basetypes import PropertyReference, ReadAccessSpecification, Segmentation
+from bacpypes3.apdu import AbortPDU, ErrorPDU, ReadPropertyRequest, RejectPDU, WhoIsRequest, WritePropertyRequest
+from bacpypes3.basetypes import Segmentation
 from bacpypes3.constructeddata import Any as AnyValue
-from bacpypes3.pdu import GlobalBroadcast, IPv4Address, RemoteStation
-from bacpypes3.primitivedata import ObjectIdentifier, Tag, TagClass, TagList
+from bacpypes3.pdu import GlobalBroadcast, IPv4Address, PDUData, RemoteStation
+from bacpypes3.primitivedata import ObjectIdentifier, TagList
 
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.link import endpoint
-from plugins.bacnet.planner import Ref
-from plugins.bacnet.protocol import Answer, IAm, Items
-from plugins.bacnet.tags import decode
-from plugins.bacnet.values import Encoded
-from plugins.bacnet.wire.datatypes import Group, ObjectId
+from plugins.bacnet.protocol import IAm
+from plugins.bacnet.wire.datatypes import Group, Items, ObjectId, Ref
+from plugins.bacnet.wire.errors import DecodeError
+from plugins.bacnet.wire.items import decode_items
 
 _NO_RESPONSE = 65  # bacpypes3's own abort reason for a device that does not answer
 
@@ -59,27 +49,13 @@ def read_request(station: Station, ref: Ref) -> Any:
     )
 
 
-def read_multiple_request(station: Station, refs: Sequence[Ref]) -> Any:
-    """Make a ReadPropertyMultiple; properties of one object that follow one another share its specification."""
-    specifications: list[Any] = []
-    last = None
-    for ref in refs:
-        if ref.object != last:
-            last = ref.object
-            empty = ReadAccessSpecification(objectIdentifier=_object_id(ref.object), listOfPropertyReferences=[])
-            specifications.append(empty)
-        reference = PropertyReference(propertyIdentifier=ref.property, propertyArrayIndex=ref.index)
-        specifications[-1].listOfPropertyReferences.append(reference)
-    return ReadPropertyMultipleRequest(listOfReadAccessSpecs=specifications, destination=_address(station))
-
-
-def write_request(station: Station, ref: Ref, value: Sequence[Encoded], *, priority: int | None) -> Any:
+def write_request(station: Station, ref: Ref, value: bytes, *, priority: int | None) -> Any:
     """Make a WriteProperty."""
     return WritePropertyRequest(
         objectIdentifier=_object_id(ref.object),
         propertyIdentifier=ref.property,
         propertyArrayIndex=ref.index,
-        propertyValue=AnyValue(TagList([_tag(part) for part in value])),
+        propertyValue=AnyValue(TagList.decode(PDUData(value))),
         priority=priority,
         destination=_address(station),
     )
@@ -100,32 +76,16 @@ def refusal_in(answer: Any) -> Refusal | None:
     return None
 
 
-def answers_in(ack: Any) -> dict[Ref, Answer]:
-    """Sort the values of a ReadPropertyMultiple by what they are values of; a broken one spoils no other."""
-    answers: dict[Ref, Answer] = {}
-    for result in ack.listOfReadAccessResults:
-        object_id = ObjectId(int(result.objectIdentifier[0]), int(result.objectIdentifier[1]))
-        for element in result.listOfResults:
-            index = element.propertyArrayIndex
-            ref = Ref(object_id, int(element.propertyIdentifier), None if index is None else int(index))
-            failure = element.readResult.propertyAccessError
-            try:
-                answers[ref] = items_in(element.readResult.propertyValue) if failure is None else _error(failure)
-            except Refusal as refusal:
-                answers[ref] = refusal
-    return answers
-
-
 def items_in(value: Any) -> Items:
-    """Decode a property's value, which bacpypes3 leaves between the tags that open and close it."""
+    """Decode a property's value, which bacpypes3 leaves between the tags that open and close it; raises Refusal."""
     try:
-        match decode(value.tagList):
-            case (Group() as whole,):
-                return whole.items
-            case items:
-                return items
-    except ValueError as error:
+        items = decode_items(bytes(value.tagList.encode().pduData))
+    except DecodeError as error:
         raise Refusal("error", "undecodable-value", "property") from error
+    match items:
+        case (Group() as whole,):
+            return whole.items
+    return items
 
 
 def i_am_in(apdu: Any, *, interface: str) -> IAm:
@@ -152,10 +112,6 @@ def _address(station: Station) -> Any:
 
 def _object_id(object_id: ObjectId) -> Any:
     return ObjectIdentifier((object_id.type, object_id.instance))
-
-
-def _tag(part: Encoded) -> Any:
-    return Tag(TagClass.application, part.number, len(part.octets) if part.lvt is None else part.lvt, part.octets)
 
 
 def _error(error: Any) -> Refusal:

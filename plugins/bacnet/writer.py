@@ -20,12 +20,12 @@ from core.values import suitable
 from plugins.bacnet.config import Write
 from plugins.bacnet.errors import Refusal, UnusableValue, read_error, write_error
 from plugins.bacnet.objects import Datatype, ObjectType, Prop, object_of
-from plugins.bacnet.planner import Ref
 from plugins.bacnet.profile import Profile
-from plugins.bacnet.protocol import Answer, Items
+from plugins.bacnet.protocol import Answer
 from plugins.bacnet.reader import Reader
-from plugins.bacnet.values import NULL, Encoded, NotThatKind, encode, flags_of, value_of
-from plugins.bacnet.wire.datatypes import Datum, ObjectId
+from plugins.bacnet.values import NotThatKind, encode, flags_of, value_of
+from plugins.bacnet.wire import primitives
+from plugins.bacnet.wire.datatypes import Datum, Items, ObjectId, Ref
 
 _SLOTS = 16
 
@@ -114,7 +114,7 @@ def _object(point: Point) -> tuple[ObjectType, ObjectId]:
         raise PointNotFound(f"{point.id}: {error}.") from error
 
 
-def _encoded(command: Command, datatype: Datatype) -> Sequence[Encoded]:
+def _encoded(command: Command, datatype: Datatype) -> Sequence[bytes]:
     """Encode what a command wants written; raises NotWritable or ValueNotSuitable."""
     point = command.point
     if not point.writable:
@@ -122,7 +122,7 @@ def _encoded(command: Command, datatype: Datatype) -> Sequence[Encoded]:
     if command.relinquish:
         if not point.commandable:
             raise NotWritable(f"{point.id} has no priority array, so there is nothing to relinquish; write a value.")
-        return (NULL,)
+        return (primitives.encode_null(),)
     value = suitable(point, command.value)
     try:
         return encode(datatype, value)

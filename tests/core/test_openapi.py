@@ -113,7 +113,7 @@ def test_every_route_of_the_kernel_is_in_it_but_the_page_that_shows_it(demo: dic
         for route in app.router.routes()
         if route.method not in ("HEAD", "*") and not route.resource.canonical.startswith("/api/docs")
     }
-    assert served == {name for name, _operation in operations(demo)}
+    assert served == {name for name, _operation in operations(demo) if "/api/v1/bacnet/" not in name}
 
 
 def missing_in(data: dict[str, Any]) -> Iterator[str]:

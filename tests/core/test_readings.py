@@ -100,3 +100,27 @@ def test_an_answer_without_rows_is_the_same_as_another():
     chunk = Chunk(array("I"))
     first, second = (batch_of(chunk, [], time=time, source=Source.POLL) for time in (1.0, 2.0))
     assert first.same_as(second)
+
+
+numbers = st.lists(st.one_of(st.floats(), st.just(math.nan), st.sampled_from([0.0, -0.0, 1.0])), min_size=5, max_size=5)
+codes = st.binary(min_size=5, max_size=5)
+sides = st.dictionaries(st.integers(0, 4), st.sampled_from(["a", "b"]))
+
+
+@given(st.tuples(numbers, codes, codes, sides), st.tuples(numbers, codes, codes, sides))
+def test_the_rows_that_differ_are_those_in_which_any_column_does(one, other):
+    chunk = Chunk(array("I", range(5)))
+    first, second = (
+        ReadingBatch(
+            chunk, 0.0, Source.POLL, array("d", values), reasons, flags, texts, integers=dict.fromkeys(texts, 1)
+        )
+        for values, reasons, flags, texts in (one, other)
+    )
+
+    def row(columns, number):
+        values, reasons, flags, texts = columns
+        value = values[number]
+        return None if math.isnan(value) else value, reasons[number], flags[number], texts.get(number)
+
+    assert second.differing(first) == [number for number in range(5) if row(one, number) != row(other, number)]
+    assert first.differing(first) == []

@@ -13,6 +13,7 @@ from core.defaults import in_memory_services
 from core.events import EventBus
 from core.model import Command, Inventory, Kind
 from core.plugin import Context, PointGroup, ScanRequest, logger
+from core.storage import open_storage
 from plugins.bacnet import BacnetPlugin
 from plugins.bacnet.config import BacnetConfig, Network
 
@@ -44,20 +45,22 @@ class Report:
 async def driver(tmp_path):
     """A running driver of ours."""
     clock = SystemClock()
-    ctx = Context(
-        name="bacnet",
-        log=logger("bacnet"),
-        clock=clock,
-        services=in_memory_services(clock),
-        events=EventBus(),
-        store=None,
-        data_dir=tmp_path,
-        publish=lambda _polled: None,
-        seen=lambda _device: None,
-    )
-    plugin = BacnetPlugin(BacnetConfig(networks=(Network(HERE),), timeout=0.4), ctx)
-    async with plugin.lifespan():
-        yield plugin.driver
+    async with open_storage(tmp_path) as storage:
+        ctx = Context(
+            name="bacnet",
+            log=logger("bacnet"),
+            clock=clock,
+            services=in_memory_services(clock),
+            events=EventBus(),
+            store=storage,
+            data_dir=tmp_path,
+            publish=lambda _polled: None,
+            seen=lambda _device: None,
+        )
+        plugin = BacnetPlugin(BacnetConfig(networks=(Network(HERE),), timeout=0.4), ctx)
+        await storage.migrate("bacnet", plugin.register_migrations())
+        async with plugin.lifespan():
+            yield plugin.driver
 
 
 @pytest.fixture

@@ -6,11 +6,10 @@ import enum
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from plugins.bacnet.wire import primitives
+from plugins.bacnet.wire import primitives, tags
 from plugins.bacnet.wire.enumerations import ABORT_REASONS, ERROR_CLASSES, ERROR_CODES, REJECT_REASONS
 from plugins.bacnet.wire.errors import DecodeError, bounded
 from plugins.bacnet.wire.primitives import Primitive
-from plugins.bacnet.wire.tags import read_tag
 
 SEGMENTED = 0x08
 """The bit of the first octet of a request or Complex-ACK that comes in several pieces (20.1.2.1, 20.1.5.1)."""
@@ -106,16 +105,13 @@ def read_error(data: bytes, at: int = 0) -> PropertyError:
 
     Some services wrap them in a group of context tag 0 (clause 21, ChangeList-Error and others).
     """
-    first = read_tag(data, at)
+    first = tags.read_tag(data, at)
     if first.opening:
         at = first.at
     numbers = []
     for _ in range(2):
-        tag = read_tag(data, at)
-        if tag.context or tag.number != Primitive.ENUMERATED or not tag.length:
-            raise DecodeError("an error without class and code")
-        at = tag.end
-        numbers.append(int.from_bytes(data[tag.at : at], "big"))
+        octets, at = tags.read_application(data, at, Primitive.ENUMERATED)
+        numbers.append(primitives.unsigned_in(octets))
     return PropertyError(*numbers)
 
 

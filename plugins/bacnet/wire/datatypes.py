@@ -30,8 +30,8 @@ _MONTHS = {13: "odd", 14: "even"}
 _DAYS = {32: "last", 33: "odd", 34: "even"}
 _FIRST_YEAR = 1900
 
-_DATE = re.compile(r"^(\*|\d{4})-(\*|odd|even|\d{1,2})-(\*|last|odd|even|\d{1,2})(?:-(\w{3}))?$", re.ASCII)
-_TIME = re.compile(r"^(\*|\d{1,2}):(\*|\d{1,2}):(\*|\d{1,2})(?:\.(\*|\d{2}))?$", re.ASCII)
+_DATE = re.compile(r"(\*|\d{4})-(\*|odd|even|\d{1,2})-(\*|last|odd|even|\d{1,2})(?:-(\w{3}))?", re.ASCII)
+_TIME = re.compile(r"(\*|\d{1,2}):(\*|\d{1,2}):(\*|\d{1,2})(?:\.(\*|\d{2}))?", re.ASCII)
 
 
 @attrs.frozen
@@ -80,13 +80,11 @@ class Date:
     @classmethod
     def parse(cls, text: str) -> Date:
         """Read the text form; raises ValueError."""
-        match = _DATE.match(text)
+        match = _DATE.fullmatch(text)
         if match is None:
             raise ValueError(f"'{text}' is not a date; write it like 2026-01-31")
-        year = _ANY if match[1] == "*" else int(match[1]) - _FIRST_YEAR
+        year = _year(match[1])
         month, day = _part(match[2], _MONTHS, 1, 12), _part(match[3], _DAYS, 1, 31)
-        if not 0 <= year <= _ANY:
-            raise ValueError(f"'{match[1]}' is not a year from 1900 to 2154")
         if match[4] is None:
             return cls(year, month, day, _weekday_of(year, month, day, text))
         if match[4] not in _WEEKDAYS:
@@ -118,7 +116,7 @@ class Time:
     @classmethod
     def parse(cls, text: str) -> Time:
         """Read the text form; raises ValueError."""
-        match = _TIME.match(text)
+        match = _TIME.fullmatch(text)
         if match is None:
             raise ValueError(f"'{text}' is not a time; write it like 13:45:00")
         return cls(
@@ -194,6 +192,14 @@ def parse_object_id(text: str) -> ObjectId:
     if not (instance.isascii() and instance.isdigit() and int(instance) <= NO_INSTANCE):
         raise ValueError(f"'{text}' is not an object id; write it like analog-input.1")
     return ObjectId(type_number(name), int(instance))
+
+
+def _year(text: str) -> int:
+    if text == "*":
+        return _ANY
+    if not 0 <= int(text) - _FIRST_YEAR < _ANY:
+        raise ValueError(f"'{text}' is not a year from 1900 to 2154")
+    return int(text) - _FIRST_YEAR
 
 
 def _part(text: str, words: dict[int, str], low: int, high: int) -> int:

@@ -31,10 +31,15 @@ class Primitive(enum.IntEnum):
     OBJECT_IDENTIFIER = 12
 
 
+LONGEST_NUMBER = 8
+"""Octets of the longest whole number: the standard's largest is Unsigned64 (clause 21)."""
+
 _FLOAT32_MAX = 3.4028234663852886e38
 _UTF_8 = 0
 _CODE_PAGE = 1
 _CHARSETS = {_UTF_8: "utf-8", 3: "utf-32-be", 4: "utf-16-be", 5: "iso-8859-1"}
+
+_FEW = 16  # octets of the bit strings that come again and again: status flags, object types and services supported
 
 _REAL = struct.Struct(">f")
 _DOUBLE = struct.Struct(">d")
@@ -125,6 +130,20 @@ def unsigned_octets(number: int) -> bytes:
     return number.to_bytes((number.bit_length() + 7) // 8 or 1, "big")
 
 
+def unsigned_in(octets: bytes) -> int:
+    """Read a whole number from 0 on that stands without a tag; raises DecodeError, also where it is longer than any."""
+    if not 0 < len(octets) <= LONGEST_NUMBER:
+        raise DecodeError(f"a whole number of {len(octets)} octets")
+    return int.from_bytes(octets, "big")
+
+
+def object_id_in(octets: bytes) -> ObjectId:
+    """Read an object id that stands without a tag; raises DecodeError."""
+    if len(octets) != 4:
+        raise DecodeError(f"an object id of {len(octets)} octets")
+    return ObjectId.unpack(int.from_bytes(octets, "big"))
+
+
 def shortest(exact: float) -> float:
     """Return the double with the fewest digits that is this single-precision number: 21.7, not 21.700000762939453."""
     if not math.isfinite(exact) or exact == int(exact):
@@ -137,15 +156,9 @@ def shortest(exact: float) -> float:
     return float(f"{exact:.9g}")
 
 
-def _whole(octets: bytes) -> int:
-    if not octets:
-        raise DecodeError("a whole number without octets")
-    return int.from_bytes(octets, "big")
-
-
 def _signed(octets: bytes) -> int:
-    if not octets:
-        raise DecodeError("a whole number without octets")
+    if not 0 < len(octets) <= LONGEST_NUMBER:
+        raise DecodeError(f"a whole number of {len(octets)} octets")
     return int.from_bytes(octets, "big", signed=True)
 
 
@@ -174,14 +187,21 @@ def _text(octets: bytes) -> str:
     return octets[1:].decode(_CHARSETS.get(charset, "utf-8"), "replace")
 
 
-@functools.lru_cache(1024)
 def _bits(octets: bytes) -> Bits:
+    return _few_bits(octets) if len(octets) <= _FEW else _any_bits(octets)
+
+
+def _any_bits(octets: bytes) -> Bits:
     unused, rest = octets[0], octets[1:]
     count = len(rest) * 8 - unused
     if unused > 7 or count < 0:
         raise DecodeError("a bit string with more unused bits than it has")
-    whole = int.from_bytes(rest, "big") >> unused
-    return Bits(tuple(bool(whole >> bit & 1) for bit in range(count - 1, -1, -1)))
+    # In digits, since shifting a long number once for each bit takes time by the square of its length.
+    digits = f"{int.from_bytes(rest, 'big'):0{len(rest) * 8}b}" if rest else ""
+    return Bits(tuple(digit == "1" for digit in digits[:count]))
+
+
+_few_bits = functools.lru_cache(1024)(_any_bits)
 
 
 def _date(octets: bytes) -> Date:
@@ -192,23 +212,17 @@ def _time(octets: bytes) -> Time:
     return Time(*octets)
 
 
-def _object_id(octets: bytes) -> ObjectId:
-    if len(octets) != 4:
-        raise DecodeError(f"an object id of {len(octets)} octets")
-    return ObjectId.unpack(int.from_bytes(octets, "big"))
-
-
 _DECODERS: dict[int, Callable[[bytes], Datum]] = {
     Primitive.NULL: _null,
-    Primitive.UNSIGNED: _whole,
+    Primitive.UNSIGNED: unsigned_in,
     Primitive.INTEGER: _signed,
     Primitive.REAL: _real,
     Primitive.DOUBLE: _double,
     Primitive.OCTET_STRING: bytes,
     Primitive.CHARACTER_STRING: _text,
     Primitive.BIT_STRING: _bits,
-    Primitive.ENUMERATED: lambda octets: Enumerated(_whole(octets)),
+    Primitive.ENUMERATED: lambda octets: Enumerated(unsigned_in(octets)),
     Primitive.DATE: _date,
     Primitive.TIME: _time,
-    Primitive.OBJECT_IDENTIFIER: _object_id,
+    Primitive.OBJECT_IDENTIFIER: object_id_in,
 }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from plugins.bacnet.wire import tags
-from plugins.bacnet.wire.datatypes import Items, ObjectId, Ref
+from plugins.bacnet.wire.datatypes import Items, Ref
 from plugins.bacnet.wire.errors import DecodeError, bounded
 from plugins.bacnet.wire.items import decode_items
-from plugins.bacnet.wire.primitives import unsigned_octets
+from plugins.bacnet.wire.primitives import object_id_in, unsigned_in, unsigned_octets
 
 _OBJECT, _PROPERTY, _INDEX, _VALUE = range(4)
 
@@ -63,11 +63,9 @@ def read_result(data: bytes, at: int = 0) -> Found:
 
 def _read_ref(data: bytes, at: int) -> tuple[Ref, int]:
     octets, at = tags.read_context(data, at, _OBJECT)
-    if len(octets) != 4:
-        raise DecodeError(f"an object id of {len(octets)} octets")
-    object_id = ObjectId.unpack(int.from_bytes(octets, "big"))
+    object_id = object_id_in(octets)
     number, at = tags.read_context(data, at, _PROPERTY)
     index = None
     if tags.is_context(data, at, _INDEX):
         index, at = tags.read_context(data, at, _INDEX)
-    return Ref(object_id, int.from_bytes(number, "big"), None if index is None else int.from_bytes(index, "big")), at
+    return Ref(object_id, unsigned_in(number), None if index is None else unsigned_in(index)), at

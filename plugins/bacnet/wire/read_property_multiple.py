@@ -10,7 +10,7 @@ from plugins.bacnet.wire.apdu import PropertyError
 from plugins.bacnet.wire.datatypes import Items, ObjectId, Ref
 from plugins.bacnet.wire.errors import DecodeError, bounded
 from plugins.bacnet.wire.items import decode_items
-from plugins.bacnet.wire.primitives import unsigned_octets
+from plugins.bacnet.wire.primitives import unsigned_in, unsigned_octets
 
 # ReadAccessSpecification and ReadAccessResult (clause 21).
 _OBJECT, _LIST = range(2)
@@ -154,6 +154,4 @@ def _read_object(data: bytes, at: int) -> tuple[int, int]:
 
 def _read_number(data: bytes, at: int, number: int) -> tuple[int, int]:
     octets, at = tags.read_context(data, at, number)
-    if not octets:
-        raise DecodeError("a number without octets")
-    return int.from_bytes(octets, "big"), at
+    return unsigned_in(octets), at

@@ -69,6 +69,14 @@ def read_context(data: bytes, at: int, number: int) -> tuple[bytes, int]:
     return data[tag.at : tag.end], tag.end
 
 
+def read_application(data: bytes, at: int, number: int) -> tuple[bytes, int]:
+    """Read the octets of application tag ``number``, other than a boolean's, and where they end; raises DecodeError."""
+    tag = read_tag(data, at)
+    if tag.context or tag.number != number:
+        raise DecodeError(f"application tag {number} is missing")
+    return data[tag.at : tag.end], tag.end
+
+
 def is_context(data: bytes, at: int, number: int) -> bool:
     """Tell whether context tag ``number`` (below 15), which is neither opening nor closing, stands at an index."""
     return at < len(data) and data[at] & 0xF8 == number << 4 | CONTEXT and data[at] & 7 < _OPENING

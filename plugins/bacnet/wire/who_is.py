@@ -9,7 +9,7 @@ from plugins.bacnet.wire import primitives, tags
 from plugins.bacnet.wire.apdu import PduType
 from plugins.bacnet.wire.datatypes import ObjectId
 from plugins.bacnet.wire.errors import DecodeError, bounded
-from plugins.bacnet.wire.items import decode_items
+from plugins.bacnet.wire.primitives import Primitive
 
 _I_AM, _WHO_IS = 0, 8
 _LOW, _HIGH = range(2)
@@ -46,9 +46,9 @@ def read_who_is(data: bytes, at: int = 0) -> tuple[int, int] | None:
         return None
     low, at = tags.read_context(data, at, _LOW)
     high, at = tags.read_context(data, at, _HIGH)
-    if at != len(data) or not low or not high:
-        raise DecodeError("a Who-Is with limits that make no sense")
-    return int.from_bytes(low, "big"), int.from_bytes(high, "big")
+    if at != len(data):
+        raise DecodeError("octets behind the end of a Who-Is")
+    return primitives.unsigned_in(low), primitives.unsigned_in(high)
 
 
 def write_who_is(limits: tuple[int, int] | None = None) -> bytes:
@@ -75,7 +75,11 @@ def read_i_am(data: bytes, at: int = 0) -> IAm:
     """Read an I-Am; raises DecodeError."""
     if data[at : at + 2] != bytes((PduType.UNCONFIRMED_REQUEST << 4, _I_AM)):
         raise DecodeError("not an I-Am")
-    match decode_items(data, at + 2):
-        case (ObjectId() as device, int() as max_apdu, int() as segmentation, int() as vendor_id):
-            return IAm(device, max_apdu, segmentation, vendor_id)
-    raise DecodeError("an I-Am with other data than the standard's")
+    device, at = tags.read_application(data, at + 2, Primitive.OBJECT_IDENTIFIER)
+    numbers = []
+    for primitive in (Primitive.UNSIGNED, Primitive.ENUMERATED, Primitive.UNSIGNED):
+        octets, at = tags.read_application(data, at, primitive)
+        numbers.append(primitives.unsigned_in(octets))
+    if at != len(data):
+        raise DecodeError("octets behind the end of an I-Am")
+    return IAm(primitives.object_id_in(device), *numbers)

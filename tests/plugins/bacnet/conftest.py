@@ -34,9 +34,10 @@ from core.events import EventBus
 from core.model import Inventory, Point
 from core.plugin import Context, PointGroup, Reason, ScanRequest, logger
 from core.readings import ReadingBatch
+from core.storage import open_storage
 from plugins.bacnet import BacnetPlugin
 from plugins.bacnet.addresses import parse_interface
-from plugins.bacnet.config import BacnetConfig, Foreign, Network
+from plugins.bacnet.config import BacnetConfig, Bbmd, Foreign, Network
 from plugins.bacnet.link import Link
 
 OK = {"statusFlags": [0, 0, 0, 0], "eventState": "normal", "outOfService": False}
@@ -307,9 +308,15 @@ StartHouse: TypeAlias = Callable[..., Awaitable[House]]
 async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
     """Start plugins; ``address`` and all else as in the configuration."""
     async with contextlib.AsyncExitStack() as running:
+        storage = await running.enter_async_context(open_storage(tmp_path))
 
         async def start(
-            address: str, *, targets: Sequence[str] = (), foreign: Foreign | None = None, **options: Any
+            address: str,
+            *,
+            targets: Sequence[str] = (),
+            foreign: Foreign | None = None,
+            bbmd: Bbmd | None = None,
+            **options: Any,
         ) -> House:
             seen: list[str] = []
             clock = SystemClock()
@@ -319,14 +326,15 @@ async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
                 clock=clock,
                 services=in_memory_services(clock),
                 events=EventBus(),
-                store=None,  # type: ignore[arg-type]  # the plugin keeps nothing
+                store=storage,
                 data_dir=tmp_path,
                 publish=lambda _polled: None,
                 seen=seen.append,
             )
-            network = Network(address, tuple(targets), foreign)
+            network = Network(address, tuple(targets), foreign, bbmd)
             config = BacnetConfig(**({"networks": (network,), "timeout": 0.25, "retries": 0} | options))
             plugin = BacnetPlugin(config, ctx)
+            await storage.migrate("bacnet", plugin.register_migrations())
             await running.enter_async_context(plugin.lifespan())
             return House(plugin, seen)
 

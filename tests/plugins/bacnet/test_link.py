@@ -12,7 +12,7 @@ from bacpypes3.comm import Client, bind
 
 from core.errors import PlantroomError
 from core.routes import Health
-from plugins.bacnet.config import Foreign
+from plugins.bacnet.config import Bbmd, Foreign
 
 HERE = "127.0.0.90/8:47910"
 
@@ -163,6 +163,21 @@ async def test_a_foreign_device_finds_what_the_bbmd_reaches(bench, start, until)
     assert sorted(report.inventories) == ["bacnet.2001", "bacnet.2002"]
     rows = await house.read(house.group(report.inventories["bacnet.2002"]))
     assert rows["analog-input.1"][0] == 21.5
+
+
+async def test_a_bbmd_of_ours_polls_on_the_port_by_which_others_reach_further(bench, start, until):
+    bench.device("127.0.0.92/8:47911", 2002, [bench.analog_input(1)])
+    ours = await start("127.0.0.91/8:47911", bbmd=Bbmd(("127.0.0.93:47911",)))
+    foreign = await start("127.0.0.90/8:47912", foreign=Foreign("127.0.0.91:47911", 30))
+    client = next(iter(foreign.plugin.clients.values()))
+    await until(lambda: client.state == ("up", ""))
+    for house in (ours, foreign):
+        report = await house.scan()
+        assert "bacnet.2002" in report.inventories
+        for _ in range(2):
+            rows = await house.read(house.group(report.inventories["bacnet.2002"]))
+            assert rows["analog-input.1"][0] == 21.5
+    assert next(iter(ours.plugin.clients.values())).state == ("up", "")
 
 
 async def test_an_expired_registration_is_asked_for_again(bench, start, until):

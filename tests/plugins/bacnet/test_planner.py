@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.bacnet.objects import TYPES, Prop
-from plugins.bacnet.planner import Ref, budget_of, cost, halves, pack
-from plugins.bacnet.wire.datatypes import ObjectId
+from plugins.bacnet.planner import budget_of, cost, halves, pack
+from plugins.bacnet.wire.datatypes import ObjectId, Ref
 
 objects = st.builds(ObjectId, st.sampled_from([*TYPES, 8, 200]), st.integers(0, 0x3FFFFF))
 refs = st.builds(Ref, objects, st.sampled_from([*Prop, 512, 5000]), st.one_of(st.none(), st.integers(0, 1000)))

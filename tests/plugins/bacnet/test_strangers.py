@@ -16,9 +16,8 @@ from plugins.bacnet.addresses import parse_station
 from plugins.bacnet.config import OwnDevice
 from plugins.bacnet.errors import Refusal, UnusableValue
 from plugins.bacnet.objects import DEVICE, Datatype, Prop
-from plugins.bacnet.planner import Ref
 from plugins.bacnet.values import encode
-from plugins.bacnet.wire.datatypes import ObjectId
+from plugins.bacnet.wire.datatypes import ObjectId, Ref
 
 HERE = "127.0.0.90/8:47920"
 THERE = ("127.0.0.91", 47920)
@@ -235,7 +234,7 @@ async def test_nobody_on_the_network_can_change_our_own_device(start):
     client = next(iter(other.plugin.clients.values()))
     station = parse_station("127.0.0.90:47920")
     name = Ref(ObjectId(DEVICE, 599), Prop.OBJECT_NAME)
-    assert await client.read(station, name) == ("Plantroom",)
+    assert await client.read_long(station, name) == ("Plantroom",)
     with pytest.raises(Refusal, match="write-access-denied"):
-        await client.write(station, name, encode(Datatype.CHARACTER_STRING, "Mine"))
+        await client.write(station, name, b"".join(encode(Datatype.CHARACTER_STRING, "Mine")))
     assert list((await other.scan()).inventories) == ["bacnet.599"]

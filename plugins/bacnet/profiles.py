@@ -1,0 +1,124 @@
+"""The profiles of all devices that were met, kept over restarts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+from core.errors import PlantroomError
+from core.plugin import Context, Device, Migration
+from plugins.bacnet.addresses import Station, parse_station
+from plugins.bacnet.profile import DEFAULT_APDU, Profile
+from plugins.bacnet.protocol import IAm
+from plugins.bacnet.traffic import Traffic
+
+SAVE_EVERY_S = 60.0
+
+MIGRATIONS = (
+    Migration(
+        1,
+        "CREATE TABLE IF NOT EXISTS bacnet_profiles (device_id TEXT PRIMARY KEY, learned TEXT NOT NULL) WITHOUT ROWID",
+    ),
+)
+
+
+class Profiles:
+    """Profiles by device id; what was learned before a restart is recalled when a device is met again."""
+
+    def __init__(self, ctx: Context, traffic: Traffic) -> None:
+        self._ctx = ctx
+        self._traffic = traffic
+        self._profiles: dict[str, Profile] = {}
+        self._saved: dict[str, dict[str, Any]] = {}
+
+    def __iter__(self) -> Iterator[tuple[str, Profile]]:
+        return iter(self._profiles.items())
+
+    def get(self, device_id: str) -> Profile | None:
+        """Return the profile of a device, if it has been met since the start."""
+        return self._profiles.get(device_id)
+
+    def put(self, profile: Profile) -> None:
+        """Have a device read by this profile from now on."""
+        self._profiles[self._id(profile.instance)] = profile
+
+    def met(self, i_am: IAm) -> Profile:
+        """Return the profile of a device that has said who it is: a new one where it is not what it was."""
+        known = self._profiles.get(self._id(i_am.instance))
+        if known is not None and known.is_of(i_am):
+            return known
+        return self._begin(i_am.instance, i_am.station, i_am.max_apdu, can_segment=i_am.can_segment)
+
+    def restored(self, device: Device, interface: str) -> Profile:
+        """Begin with what the registry kept of a device; raises ValueError where that is not enough to ask it."""
+        kept = device.attributes
+        instance = int(kept.get("instance", device.id.rpartition(".")[2]))
+        station = parse_station(device.address, interface=interface)
+        longest = int(kept.get("max_apdu", DEFAULT_APDU))
+        profile = self._profiles[device.id] = self._begin(
+            instance, station, longest, can_segment=bool(kept.get("segmentation"))
+        )
+        return profile
+
+    async def reset(self, device_id: str) -> Profile | None:
+        """Forget what was learned of a device, and begin anew with what it said of itself; None: it was not met."""
+        self._saved.pop(device_id, None)
+        await self._ctx.store.write(("DELETE FROM bacnet_profiles WHERE device_id = ?", [(device_id,)]))
+        known = self._profiles.get(device_id)
+        if known is None:
+            return None
+        fresh = self._begin(known.instance, known.station, known.max_apdu, can_segment=known.can_segment)
+        fresh.lane.silent = known.silent
+        self._profiles[device_id] = fresh
+        return fresh
+
+    async def load(self) -> None:
+        """Read what was learned before the start; what cannot be read is learned anew, and said so."""
+        for device_id, learned in await self._ctx.store.read("SELECT device_id, learned FROM bacnet_profiles"):
+            if device_id.startswith(f"{self._ctx.name}."):
+                self._saved[device_id] = orjson.loads(learned)
+
+    async def save(self) -> None:
+        """Store what has been learned since the last time."""
+        learned = {device_id: profile.learned() for device_id, profile in self._profiles.items()}
+        changed = {device_id: what for device_id, what in learned.items() if self._saved.get(device_id) != what}
+        if changed:
+            rows = [(device_id, orjson.dumps(what).decode()) for device_id, what in changed.items()]
+            await self._ctx.store.write(("INSERT OR REPLACE INTO bacnet_profiles VALUES (?, ?)", rows))
+            self._saved |= changed
+
+    async def keep(self) -> None:
+        """Store what is learned, every now and then; never returns."""
+        failing = False
+        while True:
+            await self._ctx.clock.sleep(SAVE_EVERY_S)
+            try:
+                await self.save()
+            except PlantroomError as error:
+                if not failing:
+                    self._ctx.log.warning("profiles_not_saved", error=str(error))
+                failing = True
+            else:
+                failing = False
+
+    def _begin(self, instance: int, station: Station, max_apdu: int, *, can_segment: bool) -> Profile:
+        profile = Profile.begin(instance, station, max_apdu, self._traffic, can_segment=can_segment)
+        learned = self._saved.get(self._id(instance))
+        if learned is not None:
+            try:
+                profile.recall(learned, self._ctx.clock.monotonic())
+            except (KeyError, TypeError, ValueError) as error:
+                self._ctx.log.warning("profile_not_recalled", device=self._id(instance), error=repr(error))
+        return profile
+
+    def _id(self, instance: int) -> str:
+        return f"{self._ctx.name}.{instance}"
+
+
+async def stopped(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait until it has ended."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,72 @@
+"""Requests to read, ready to send, and what their answers say of each property."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from plugins.bacnet.engine import Path, Request
+from plugins.bacnet.errors import Refusal, refused_with
+from plugins.bacnet.protocol import Answer
+from plugins.bacnet.wire import read_property, read_property_multiple
+from plugins.bacnet.wire.apdu import Service
+from plugins.bacnet.wire.datatypes import Ref
+from plugins.bacnet.wire.errors import DecodeError
+from plugins.bacnet.wire.read_property_multiple import Element
+
+UNDECODABLE = Refusal("abort", "undecodable-answer")
+_BROKEN_VALUE = Refusal("error", "undecodable-value", "property")
+_MISSING = Refusal("error", "missing-from-answer", "services")
+
+
+def read_one(path: Path, ref: Ref) -> Request:
+    """Make a ReadProperty."""
+    return Request(path, Service.READ_PROPERTY, read_property.write_parameters(ref))
+
+
+def read_multiple(path: Path, refs: Sequence[Ref]) -> Request:
+    """Make a ReadPropertyMultiple."""
+    return Request(path, Service.READ_PROPERTY_MULTIPLE, read_property_multiple.write_parameters(refs))
+
+
+def answer_of(octets: bytes, ref: Ref) -> Answer:
+    """Take the value out of a ReadProperty's result; raises Refusal where it is not what was asked for."""
+    try:
+        found = read_property.read_result(octets)
+    except DecodeError as error:
+        raise UNDECODABLE from error
+    if found.ref != ref:
+        raise UNDECODABLE
+    try:
+        return found.items(octets)
+    except DecodeError:
+        return _BROKEN_VALUE
+
+
+def answers_of(octets: bytes, refs: Sequence[Ref]) -> list[Answer]:
+    """Take the values out of a ReadPropertyMultiple's result, in the order asked; raises Refusal.
+
+    One that is broken or missing spoils no other.
+    """
+    return [answer_in(octets, element) for element in elements_of(octets, refs)]
+
+
+def elements_of(octets: bytes, refs: Sequence[Ref]) -> list[Element | None]:
+    """Find each property's place in a ReadPropertyMultiple's result, None for what is missing; raises Refusal."""
+    try:
+        elements = read_property_multiple.read_result(octets)
+    except DecodeError as error:
+        raise UNDECODABLE from error
+    places = {element[:3]: element for element in elements}
+    return [places.get((ref.object.packed, ref.property, ref.index)) for ref in refs]
+
+
+def answer_in(octets: bytes, element: Element | None) -> Answer:
+    """Return what an answer says in one place."""
+    if element is None:
+        return _MISSING
+    if element.error is not None:
+        return refused_with(element.error)
+    try:
+        return element.items(octets)
+    except DecodeError:
+        return _BROKEN_VALUE
