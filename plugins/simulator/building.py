@@ -7,6 +7,7 @@ from random import Random
 
 import attrs
 
+from plugins.simulator.controllers import make_controllers
 from plugins.simulator.device import Product, SimulatedDevice
 from plugins.simulator.equipment.air_handler import AirHandler
 from plugins.simulator.equipment.boiler import Boiler
@@ -38,7 +39,7 @@ WEATHER = Product("Skyward Instruments", 64007, "Mast 8", "1.2", max_apdu=480, s
 
 @attrs.frozen(eq=False, kw_only=True)
 class Building:
-    """All equipment, by kind; ``devices`` are in the order of their instance numbers."""
+    """All equipment, by kind; ``devices`` are in the order of their instance numbers, ``controllers`` the last ones."""
 
     seed: int
     devices: tuple[SimulatedDevice, ...]
@@ -50,6 +51,7 @@ class Building:
     meters: tuple[ElectricityMeter | WaterMeter | HeatMeter, ...]
     lighting: tuple[LightingController, ...]
     weather: WeatherStation
+    controllers: tuple[SimulatedDevice, ...] = ()
 
     @property
     def point_count(self) -> int:
@@ -70,8 +72,11 @@ class _Roll:
         return device, Random(f"{self._seed}/{name}")
 
 
-def make_building(seed: int) -> Building:
-    """Make all devices with their objects at rest; `plugins.simulator.physics.Physics` brings them to life."""
+def make_building(seed: int, *, controllers: int = 0, points: int = 100) -> Building:
+    """Make all devices with their objects at rest; `plugins.simulator.physics.Physics` brings them to life.
+
+    So many ``controllers`` with so many ``points`` each stand beside it (`plugins.simulator.controllers`).
+    """
     roll = _Roll(seed)
     air_handlers = tuple(
         AirHandler(*roll.add(f"AHU-{n}", AHU, description=f"Air handling unit of floor {n}", location=f"Roof, bay {n}"))
@@ -90,6 +95,7 @@ def make_building(seed: int) -> Building:
         Boiler(*roll.add(f"B-{n}", BOILER, description=f"Gas boiler {n}", location=cellar), threshold=threshold)
         for n, threshold in ((1, 0.0), (2, 5.0))
     )
+    field = make_controllers(controllers, points=points)
     return Building(
         seed=seed,
         air_handlers=air_handlers,
@@ -100,7 +106,8 @@ def make_building(seed: int) -> Building:
         meters=_meters(roll),
         lighting=_lighting(roll),
         weather=WeatherStation(*roll.add("WS-1", WEATHER, description="Weather station", location="Roof, mast")),
-        devices=tuple(roll.devices),
+        devices=(*roll.devices, *field),
+        controllers=field,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from plugins.simulator.objects import Access, ObjectType, SimulatedObject, Value
+from plugins.simulator.objects import Access, Changes, ObjectType, SimulatedObject, Value
 
 
 @attrs.frozen
@@ -30,7 +30,7 @@ class Product:
 class SimulatedDevice:
     """One device; the methods below add objects, whose names begin with the device's.
 
-    Instances count from 1 for each object type, in the order of adding.
+    Instances count from 1 for each object type, in the order of adding. ``changes`` counts what changes in any object.
     """
 
     instance: int
@@ -39,6 +39,7 @@ class SimulatedDevice:
     description: str
     location: str
     objects: list[SimulatedObject] = attrs.field(factory=list, init=False)
+    changes: Changes = attrs.field(factory=Changes, init=False)
     _counts: Counter[ObjectType] = attrs.field(factory=Counter, init=False)
 
     def add(self, kind: ObjectType, name: str, *, description: str, value: Value, **fields: Any) -> SimulatedObject:
@@ -50,6 +51,7 @@ class SimulatedDevice:
             name=f"{self.name} {name}",
             description=description,
             automatic=value,
+            changes=self.changes,
             **fields,
         )
         self.objects.append(added)

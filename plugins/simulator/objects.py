@@ -65,6 +65,13 @@ class ValueOutOfRange(Exception):
     """The value lies outside what the object takes."""
 
 
+@attrs.define(eq=False)
+class Changes:
+    """Counts what changes in all objects of a device, so that one look tells whether an answer still holds."""
+
+    count: int = 0
+
+
 @attrs.define(eq=False, kw_only=True)
 class SimulatedObject:
     """One object of a device.
@@ -72,6 +79,9 @@ class SimulatedObject:
     ``units`` is the standard's name. ``states`` are the texts of a binary object (inactive, active) or of a
     multi-state one (from 1). ``automatic`` is what process or controller give; it stands as relinquish default where
     there is a priority array. ``priorities`` holds slots 1 to 16, empty where there is no priority array.
+
+    ``version`` goes up, and ``changes`` with it, whenever a property has another value than before: these change by
+    the methods below only.
     """
 
     type: ObjectType
@@ -86,6 +96,8 @@ class SimulatedObject:
     resolution: float | None = None
     access: Access = Access.READ_ONLY
     out_of_service: bool = False
+    changes: Changes = attrs.field(factory=Changes, repr=False)
+    version: int = attrs.field(default=0, init=False)
     priorities: list[Value | None] = attrs.field(init=False)
     _held: Value = attrs.field(init=False)
 
@@ -132,7 +144,9 @@ class SimulatedObject:
             if self.minimum is not None and self.maximum is not None:
                 value = min(max(value, self.minimum), self.maximum)
             value = round(round(value / self.resolution) * self.resolution, 6)
-        self.automatic = value
+        if not _same(value, self.automatic):
+            self.automatic = value
+            self._changed()
 
     def write(self, value: Value, priority: int | None = None) -> None:
         """Write the present value as a client does; without a priority array ``priority`` has no meaning.
@@ -141,21 +155,24 @@ class SimulatedObject:
         """
         if self.out_of_service:
             self._check(value)
-            self._held = value
+            if not _same(value, self._held):
+                self._held = value
+                self._changed()
         elif self.access is Access.READ_ONLY:
             raise WriteDenied(self.name)
         else:
             self._check(value)
             if self.priorities:
-                self.priorities[(priority or 16) - 1] = value
-            else:
+                self._command(value, priority)
+            elif not _same(value, self.automatic):
                 self.automatic = value
+                self._changed()
 
     def relinquish(self, priority: int | None = None) -> None:
         """Empty a slot of the priority array; raises WriteDenied where there is none."""
         if not self.priorities:
             raise WriteDenied(self.name)
-        self.priorities[(priority or 16) - 1] = None
+        self._command(None, priority)
 
     def set_out_of_service(self, *, out_of_service: bool) -> None:
         """Decouple a sensor from its process, or couple it again; raises WriteDenied for what is no sensor."""
@@ -163,6 +180,17 @@ class SimulatedObject:
             raise WriteDenied(self.name)
         self._held = self.automatic
         self.out_of_service = out_of_service
+        self._changed()
+
+    def _command(self, value: Value | None, priority: int | None) -> None:
+        slot = (priority or 16) - 1
+        if not _same(value, self.priorities[slot]):
+            self.priorities[slot] = value
+            self._changed()
+
+    def _changed(self) -> None:
+        self.version += 1
+        self.changes.count += 1
 
     def _check(self, value: Value) -> None:
         if self.type.is_multi_state:
@@ -175,3 +203,8 @@ class SimulatedObject:
             fits = True
         if not fits:
             raise ValueOutOfRange(f"{self.name}: {value}")
+
+
+def _same(new: Value | None, old: Value | None) -> bool:
+    """Tell whether a value stays what it is; True is not 1 here, since they differ on the wire."""
+    return new == old and new.__class__ is old.__class__

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import attrs
 import voluptuous as vol
@@ -15,6 +16,16 @@ from core.plugin import CliCommand, Context, Health, HealthCheck, Metric, Plugin
 from plugins.simulator.config import SCHEMA, SimulatorConfig
 from plugins.simulator.errors import AddressTaken
 from plugins.simulator.process import Supervisor
+
+OPTIONS: Mapping[str, tuple[Callable[[str], Any], str]] = {
+    "host": (str, "address to listen on"),
+    "port": (int, "UDP port to listen on"),
+    "seed": (int, "which building: the same seed gives the same one"),
+    "speed": (float, "how many times as fast as a real clock the building's clock runs"),
+    "controllers": (int, "how many field controllers there are beside the building"),
+    "points": (int, "how many points each of them has"),
+    "changing": (float, "which share of their points changes each second, 0 to 1"),
+}
 
 
 class SimulatorPlugin(Plugin[SimulatorConfig]):
@@ -84,7 +95,7 @@ class SimulatorPlugin(Plugin[SimulatorConfig]):
     def _simulate(self, options: argparse.Namespace) -> int:
         from plugins.simulator.child import run_foreground  # brings in bacpypes3, which only the server needs
 
-        named = {name: getattr(options, name) for name in ("host", "port", "seed", "speed")}
+        named = {name: getattr(options, name) for name in OPTIONS}
         given = {name: value for name, value in named.items() if value is not None}
         try:
             vol.Schema(SCHEMA)(given)
@@ -95,7 +106,5 @@ class SimulatorPlugin(Plugin[SimulatorConfig]):
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", help="address to listen on")
-    parser.add_argument("--port", type=int, help="UDP port to listen on")
-    parser.add_argument("--seed", type=int, help="which building: the same seed gives the same one")
-    parser.add_argument("--speed", type=float, help="how many times as fast as a real clock the building's clock runs")
+    for name, (kind, explanation) in OPTIONS.items():
+        parser.add_argument(f"--{name}", type=kind, help=explanation)

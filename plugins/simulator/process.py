@@ -11,6 +11,7 @@ from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 from typing import TypeVar
 
+import attrs
 from structlog.typing import FilteringBoundLogger
 
 from core.plugin import Clock
@@ -31,13 +32,7 @@ STEADY_AFTER_S = 60.0
 
 def arguments_of(config: SimulatorConfig) -> list[str]:
     """Write a configuration as the child's arguments."""
-    return [
-        f"--seed={config.seed}",
-        f"--speed={config.speed}",
-        f"--host={config.host}",
-        f"--port={config.port}",
-        f"--network={config.network}",
-    ]
+    return [f"--{name}={value}" for name, value in attrs.asdict(config).items()]
 
 
 class BuildingProcess:

@@ -73,6 +73,11 @@ class DeviceApplication(Application):  # type: ignore[misc]
         else:
             await super().indication(apdu)
 
+    async def do_ReadPropertyRequest(self, apdu: Any) -> None:  # noqa: N802 - bacpypes3 calls it so
+        """Read a property, also of the device whose number is not known (15.5.2), which bacpypes3 does not find."""
+        apdu.objectIdentifier = self._named(apdu.objectIdentifier)
+        await super().do_ReadPropertyRequest(apdu)
+
     async def do_WritePropertyRequest(self, apdu: Any) -> None:  # noqa: N802 - bacpypes3 calls it so
         """Write a property; a value of the wrong datatype is an error, as the standard has it (15.9.1.3)."""
         try:
@@ -84,9 +89,7 @@ class DeviceApplication(Application):  # type: ignore[misc]
         """Read properties of several objects; what cannot be read is an error in its own place."""
         results = []
         for specification in apdu.listOfReadAccessSpecs:
-            identifier = specification.objectIdentifier
-            if identifier == ANY_DEVICE:
-                identifier = self.device_object.objectIdentifier
+            identifier = self._named(specification.objectIdentifier)
             found = self.get_object_id(identifier)
             elements = [
                 await read_property_to_result_element(found, name, reference.propertyArrayIndex)
@@ -95,6 +98,9 @@ class DeviceApplication(Application):  # type: ignore[misc]
             ]
             results.append(ReadAccessResult(objectIdentifier=identifier, listOfResults=elements))
         await self.response(ReadPropertyMultipleACK(listOfReadAccessResults=results, context=apdu))
+
+    def _named(self, identifier: ObjectIdentifier) -> ObjectIdentifier:
+        return self.device_object.objectIdentifier if identifier == ANY_DEVICE else identifier
 
 
 def _names(found: PresentedObject | PresentedDevice | None, asked: PropertyIdentifier) -> list[PropertyIdentifier]:

@@ -1,4 +1,4 @@
-"""The one UDP socket below bacpypes3: bound exclusively, drained in one go, and never unbounded in what it queues."""
+"""The one UDP socket: bound exclusively, drained in one go; the fast half has its turn first, then bacpypes3."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ import errno
 import logging
 import socket
 from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from bacpypes3.comm import Server, bind
 from bacpypes3.ipv4.bvll import BVLLCodec
 from bacpypes3.ipv4.service import BIPNormal, UDPMultiplexer
 from bacpypes3.pdu import PDU, IPv4Address
 
+from plugins.bacnet.wire.bvll import HEADER, Function
 from plugins.simulator.errors import AddressTaken
 
 RECEIVE_BUFFER_BYTES = 4 << 20
 QUEUE_DATAGRAMS = 8192
-DRAIN_DATAGRAMS = 256
+DRAIN_DATAGRAMS = 64
+AT_ONCE_DATAGRAMS = 64
+PAUSE_S = 0.02
+
+Address: TypeAlias = tuple[str, int]
+Answer: TypeAlias = Callable[[bytes], Sequence[bytes] | None]
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -36,22 +44,31 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 class UdpLink(Server):  # type: ignore[misc]
-    """Hands datagrams up to bacpypes3 one by one, and sends what comes down; says once if it must drop some."""
+    """Sends what ``answer`` has for a datagram; hands others up to bacpypes3 one by one, and sends what comes down.
 
-    def __init__(self, opened: socket.socket) -> None:
+    More answers than a client's socket holds are spread over time: a thousand devices would hear a Who-Is in vain.
+    It says once if it must drop something.
+    """
+
+    def __init__(self, opened: socket.socket, answer: Answer) -> None:
         super().__init__()
         self._log = logging.getLogger(__name__)
         self._dropped = 0
         self._socket = opened
-        self._waiting: deque[tuple[bytes, tuple[str, int]]] = deque()
+        self._answer = answer
+        self._waiting: deque[tuple[bytes, Address]] = deque()
+        self._later: deque[tuple[bytes, Address]] = deque()
         self._arrived = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(opened.fileno(), self._drain)
+        self._timer: asyncio.TimerHandle | None = None
         self._task = asyncio.create_task(self._deliver(), name="simulator:datagrams")
 
     async def close(self) -> None:
         """Stop, and give the port back."""
         self._loop.remove_reader(self._socket.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
         self._socket.close()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
@@ -60,22 +77,48 @@ class UdpLink(Server):  # type: ignore[misc]
         """Send a datagram from the stack; there is no broadcast behind a router's single address."""
         if not isinstance(pdu.pduDestination, IPv4Address):
             return
+        self._send(pdu.pduData, pdu.pduDestination.addrTuple)
+
+    def _drain(self) -> None:
+        receive, answer = self._socket.recvfrom, self._answer
+        for _ in range(DRAIN_DATAGRAMS):
+            try:
+                data, address = receive(2048)
+            except OSError:
+                break
+            answers = answer(data)
+            if answers is None:
+                self._hand_up(data, address)
+            elif len(answers) == 1 and data[1] != Function.FORWARDED_NPDU:
+                self._send(answers[0], address)
+            else:
+                self._spread(answers, _asker(data, address))
+
+    def _hand_up(self, data: bytes, address: Address) -> None:
+        if len(self._waiting) >= QUEUE_DATAGRAMS:
+            self._drop("more arrive than can be answered")
+        else:
+            self._waiting.append((data, address))
+        self._arrived.set()
+
+    def _send(self, data: bytes, address: Address) -> None:
         try:
-            self._socket.sendto(pdu.pduData, pdu.pduDestination.addrTuple)
+            self._socket.sendto(data, address)
         except OSError as error:
             self._drop(str(error))
 
-    def _drain(self) -> None:
-        for _ in range(DRAIN_DATAGRAMS):
-            try:
-                received = self._socket.recvfrom(2048)
-            except OSError:
-                break
-            if len(self._waiting) >= QUEUE_DATAGRAMS:
-                self._drop("more arrive than can be answered")
-            else:
-                self._waiting.append(received)
-        self._arrived.set()
+    def _spread(self, answers: Sequence[bytes], address: Address) -> None:
+        if len(self._later) > QUEUE_DATAGRAMS:
+            self._drop("more is asked for than can be sent")
+            return
+        self._later.extend((data, address) for data in answers)
+        if self._timer is None:
+            self._send_some()
+
+    def _send_some(self) -> None:
+        for _ in range(min(AT_ONCE_DATAGRAMS, len(self._later))):
+            self._send(*self._later.popleft())
+        self._timer = self._loop.call_later(PAUSE_S, self._send_some) if self._later else None
 
     def _drop(self, reason: str) -> None:
         if not self._dropped:
@@ -101,3 +144,11 @@ def stack_on(link: UdpLink) -> BIPNormal:
     bind(layer, BVLLCodec(), multiplexer.annexJ)
     bind(multiplexer, link)
     return layer
+
+
+def _asker(datagram: bytes, sender: Address) -> Address:
+    """Say who wants the answer: the sender, or whose broadcast it forwards (J.2.5)."""
+    if datagram[1] != Function.FORWARDED_NPDU:
+        return sender
+    origin = datagram[HEADER:]
+    return socket.inet_ntoa(origin[:4]), int.from_bytes(origin[4:6], "big")

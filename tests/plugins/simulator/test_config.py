@@ -13,13 +13,23 @@ from plugins.simulator.config import SCHEMA, SimulatorConfig
 
 def test_every_option_has_a_default() -> None:
     assert vol.Schema(SCHEMA)({}) == {}
-    assert SimulatorConfig() == SimulatorConfig(seed=1, speed=60, host="127.0.0.1", port=47809, network=2001)
+    assert SimulatorConfig() == SimulatorConfig(
+        seed=1, speed=60, host="127.0.0.1", port=47809, network=2001, controllers=0, points=100, changing=0.1
+    )
     assert SimulatorPlugin.config_class is SimulatorConfig
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"seed": 0}, {"speed": 1}, {"speed": 0.5}, {"host": "10.0.0.1", "port": 47810}, {"network": 65534}],
+    [
+        {"seed": 0},
+        {"speed": 1},
+        {"speed": 0.5},
+        {"host": "10.0.0.1", "port": 47810},
+        {"network": 65534},
+        {"controllers": 10_000, "points": 1, "changing": 1},
+        {"changing": 0},
+    ],
 )
 def test_sensible_options_are_taken(options: dict[str, Any]) -> None:
     assert vol.Schema(SCHEMA)(options) == options
@@ -40,6 +50,12 @@ def test_sensible_options_are_taken(options: dict[str, Any]) -> None:
         {"port": 65536},
         {"port": 1.5},
         {"network": 65535},
+        {"controllers": -1},
+        {"controllers": 10_001},
+        {"points": 0},
+        {"points": 1001},
+        {"changing": 1.1},
+        {"changing": -0.1},
         {"colour": "red"},
     ],
 )

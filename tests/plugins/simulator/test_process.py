@@ -254,6 +254,21 @@ async def test_in_the_foreground_it_says_what_it_serves_and_ends_at_once(port: i
     assert (process.returncode, output, errors) == (0, b"", b"")
 
 
+async def test_in_the_foreground_field_controllers_can_be_asked_for(port: int) -> None:
+    options = (f"--port={port}", "--controllers=3", "--points=20", "--changing=1")
+    async with program(FOREGROUND, *options) as process:
+        assert "32 devices, 767 points" in await line_of(process)
+        async with bacnet_client(port) as client:
+            assert {10_001, 10_002, 10_003} < await client.who_is_there(expected=32)
+
+            async def has_changed() -> bool:
+                return bool(await client.read(10_003, "analog-input,1") != 21.0)
+
+            await until(has_changed)
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+
+
 async def test_in_the_foreground_a_taken_port_is_one_clear_line(port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", port))

@@ -1,0 +1,70 @@
+"""The properties that our objects and devices have, by their numbers (ASHRAE 135, clause 21)."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Property(enum.IntEnum):
+    """BACnetPropertyIdentifier, as far as it is needed here."""
+
+    ACTIVE_TEXT = 4
+    ALL = 8
+    APDU_SEGMENT_TIMEOUT = 10
+    APDU_TIMEOUT = 11
+    APPLICATION_SOFTWARE_VERSION = 12
+    COV_INCREMENT = 22
+    DAYLIGHT_SAVINGS_STATUS = 24
+    DESCRIPTION = 28
+    DEVICE_ADDRESS_BINDING = 30
+    EVENT_STATE = 36
+    FIRMWARE_REVISION = 44
+    INACTIVE_TEXT = 46
+    LOCAL_DATE = 56
+    LOCAL_TIME = 57
+    LOCATION = 58
+    MAX_APDU_LENGTH_ACCEPTED = 62
+    MAX_PRES_VALUE = 65
+    MIN_PRES_VALUE = 69
+    MODEL_NAME = 70
+    NUMBER_OF_APDU_RETRIES = 73
+    NUMBER_OF_STATES = 74
+    OBJECT_IDENTIFIER = 75
+    OBJECT_LIST = 76
+    OBJECT_NAME = 77
+    OBJECT_TYPE = 79
+    OPTIONAL = 80
+    OUT_OF_SERVICE = 81
+    POLARITY = 84
+    PRESENT_VALUE = 85
+    PRIORITY_ARRAY = 87
+    PROTOCOL_OBJECT_TYPES_SUPPORTED = 96
+    PROTOCOL_SERVICES_SUPPORTED = 97
+    PROTOCOL_VERSION = 98
+    RELIABILITY = 103
+    RELINQUISH_DEFAULT = 104
+    REQUIRED = 105
+    RESOLUTION = 106
+    SEGMENTATION_SUPPORTED = 107
+    STATE_TEXT = 110
+    STATUS_FLAGS = 111
+    SYSTEM_STATUS = 112
+    UNITS = 117
+    UTC_OFFSET = 119
+    VENDOR_IDENTIFIER = 120
+    VENDOR_NAME = 121
+    PROTOCOL_REVISION = 139
+    DATABASE_REVISION = 155
+    MAX_SEGMENTS_ACCEPTED = 167
+    SCALE = 187
+    PROPERTY_LIST = 371
+    CURRENT_COMMAND_PRIORITY = 431
+
+
+UNLISTED = frozenset(
+    (Property.OBJECT_IDENTIFIER, Property.OBJECT_NAME, Property.OBJECT_TYPE, Property.PROPERTY_LIST),
+)
+"""What a property list leaves out (12.1.1.4.1)."""
+
+SPECIAL = frozenset((Property.ALL, Property.REQUIRED, Property.OPTIONAL))
+"""What stands for several properties in ReadPropertyMultiple (15.7.3.1.2)."""
