@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+INSTALL_S = 300.0
 
 
 def options(description: str) -> argparse.Namespace:
@@ -34,19 +36,47 @@ def peers(name: str, *packages: str) -> Path:
     if not stamp.exists() or stamp.read_text() != wanted:
         venv.create(folder, with_pip=True, clear=True)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages]
-        subprocess.run(pip, check=True)
+        subprocess.run(pip, check=True, timeout=INSTALL_S)
         stamp.write_text(wanted)
     return python
 
 
-def run(python: Path | str, script: Path, *arguments: str, seconds: float = 120) -> dict[str, Any]:
-    """Run one contender in a process of its own and return the JSON object that it prints last."""
-    done = subprocess.run(
-        [str(python), "-P", str(script), *arguments],
-        check=False, capture_output=True, text=True, timeout=seconds, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+def node_peers(name: str, manifest: Path) -> Path | None:
+    """Return the folder of the npm packages that a package.json names, made on first use; None without node and npm."""
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        return None
+    folder = ROOT / f".benchmark-node-{name}"
+    stamp = folder / "packages"
+    if not stamp.exists() or stamp.read_bytes() != manifest.read_bytes():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        shutil.copy(manifest, folder)
+        install = [npm, "install", "--silent", "--no-package-lock", "--ignore-scripts", "--no-audit", "--no-fund"]
+        subprocess.run(install, cwd=folder, check=True, timeout=INSTALL_S)
+        stamp.write_bytes(manifest.read_bytes())
+    return folder / "node_modules"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Return our environment, in which `benchmarks`, `core` and `plugins` can be imported, and more."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+def run(command: Sequence[str | Path], *, seconds: float = 120, **more: str) -> dict[str, Any]:
+    """Run one contender in a process of its own and return the JSON object that it prints last.
+
+    ``more`` is added to its environment. It is killed after so many seconds. Exits where it fails.
+    """
+    words = [str(word) for word in command]
+    try:
+        done = subprocess.run(
+            words, check=False, capture_output=True, text=True, timeout=seconds, env=environment(**more)
+        )
+    except subprocess.TimeoutExpired:
+        sys.exit(f"{' '.join(words)} took longer than {seconds:g} s")
     if done.returncode != 0:
-        sys.exit(f"{script.name} {' '.join(arguments)} failed:\n{done.stderr[-3000:]}")
+        sys.exit(f"{' '.join(words)} failed:\n{done.stderr[-3000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return answer
 

@@ -1,23 +1,28 @@
-"""The device that benchmarks read: 100 analog inputs of rusty-bacnet on loopback, until standard input ends."""
+"""The device that benchmarks read: a simulated field controller on loopback, until standard input ends.
+
+It never sleeps, so that no client waits for the machine to wake it up; that is the same for all of them.
+"""
 
 import asyncio
 import sys
 
-import rusty_bacnet as rb
+from benchmarks.poll_contender import ADDRESS, INSTANCE, POINTS, PORT
+from plugins.simulator.controllers import make_controller
+from plugins.simulator.server.link import open_socket
+from plugins.simulator.server.service import Service
 
-INSTANCE, ADDRESS, PORT, POINTS = 5001, "127.0.0.51", 47851, 100
+INPUTS_OF_TEN = 6  # points of a controller are analog inputs
 
 
 async def main() -> None:
-    server = rb.BACnetServer(
-        INSTANCE, "Benchmark", interface=ADDRESS, port=PORT, broadcast_address="127.255.255.255",
-        share_port_by_address=True, segmentation_supported=rb.Segmentation.BOTH,
-    )  # fmt: skip
-    for number in range(1, POINTS + 1):
-        server.add_analog_input(number, f"Input {number}", 62, 20.0 + number)
-    await server.start()
+    device = make_controller(INSTANCE, "Benchmark", points=-(-POINTS // INPUTS_OF_TEN) * 10)
+    service = Service([], open_socket(ADDRESS, PORT), network=1, direct=device)
     print("READY", flush=True)
-    await asyncio.to_thread(sys.stdin.read)
+    loop = asyncio.get_running_loop()
+    ended = loop.run_in_executor(None, sys.stdin.read)
+    while not ended.done():
+        await asyncio.sleep(0)
+    await service.close()
 
 
 asyncio.run(main())

@@ -1,49 +1,58 @@
-"""Plantroom's BACnet driver reads 50 points a poll, eight polls at a time, for so many seconds.
+"""Plantroom reads k points a poll into its registry, for so many seconds.
 
-What is measured ends where the kernel takes over: at batches of readings, values only.
+Each read is what the poller does when a group's turn has come, and each worker has a group of its own, since a point is
+in one group. A read ends when its readings stand in the registry.
 """
 
 import asyncio
-import json
-import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.poll_contender import AT_ONCE, INSTANCE, THERE, arguments, contend, numbers
+from core.model import Quality
 from core.polls import group_of
-from core.testing import running
+from core.readings import ReadingBatch
+from core.testing import Running, running
 
-AT_ONCE, POINTS = 8, 50
-DEVICE = "bacnet.5001"
-CONFIGURATION = """
-log: {level: error}
+CONFIGURATION = f"""
+log: {{level: error}}
 plugins:
   bacnet:
-    networks: [{address: "127.0.0.54/8:47854", targets: ["127.0.0.51:47851"]}]
-    points: [{match: "*", interval: 3600}]
+    timeout: 0.5  # that of a scan, too: the sooner it begins
+    retries: 3
+    networks: [{{address: "127.0.0.54/8:47854", targets: ["{THERE}"]}}]
+    points: [{{match: "*", interval: 3600}}]
 """
 
 
-async def main(seconds: float) -> None:
+async def main(k: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with running(CONFIGURATION, Path(folder)) as house:
-            names = [f"{DEVICE}.analog-input.{number}" for number in range(1, POINTS + 1)]
-            await house.value_of(names[-1], seconds=30)
-            driver = house.kernel.polls.driver("bacnet")
-            assert driver is not None
-            groups = [group_of([house.kernel.registry.point(name) for name in names]) for _ in range(AT_ONCE)]
-            count = 0
-            began, cpu = time.perf_counter(), time.process_time()
-
-            async def worker(group: object) -> None:
-                nonlocal count
-                while time.perf_counter() - began < seconds:
-                    batches = await driver.read(group)
-                    count += sum(len(batch.values) for batch in batches)
-
-            await asyncio.gather(*(worker(group) for group in groups))
-            took, cpu = time.perf_counter() - began, time.process_time() - cpu
-    print(json.dumps({"points": count, "seconds": took, "cpu_seconds": cpu}), flush=True)
+            await contend_in(house, k=k, seconds=seconds)
 
 
-asyncio.run(main(float(sys.argv[1])))
+async def contend_in(house: Running, *, k: int, seconds: float) -> None:
+    names = [[f"bacnet.{INSTANCE}.analog-input.{number}" for number in numbers(k, worker)] for worker in range(AT_ONCE)]
+    await house.value_of(names[-1][-1], seconds=30)
+    polls, points = house.kernel.polls, [[house.point(name) for name in each] for each in names]
+    device, driver = points[0][0].device, polls.driver("bacnet")
+    assert driver is not None
+    groups = [group_of(each, interval=3600.0) for each in points]
+
+    def arrived(batches: Sequence[ReadingBatch]) -> list[object]:
+        """Return the registry's values, if they are those of the read that just ended."""
+        readings = [house.reading(name) for name in names[0]]
+        times = {batch.time for batch in batches}
+        return [item and item.quality is Quality.GOOD and item.time in times and item.value for item in readings]
+
+    await contend(
+        lambda worker: polls.read(driver, device, groups[worker]),
+        arrived,
+        k=k,
+        seconds=seconds,
+        size=lambda batches: sum(len(batch.values) for batch in batches),
+    )
+
+
+asyncio.run(main(*arguments()))
