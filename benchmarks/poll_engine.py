@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Sequence
 
 from benchmarks.poll_contender import ADDRESS, AT_ONCE, PORT, arguments, contend, numbers
+from core.clock import SystemClock
 from plugins.bacnet.addresses import Station, parse_interface
 from plugins.bacnet.engine import Engine, Outcome, Path, Request, Tally
 from plugins.bacnet.link import Link
@@ -56,7 +57,7 @@ class Question:
 async def main(k: int, seconds: float) -> None:
     link = Link(parse_interface(INTERFACE), option="INTERFACE")
     link.open()
-    engine = link.engine = Engine(link.send, Tally())
+    engine = link.engine = Engine(link.send, Tally(), SystemClock())
     path = Path.to(Station(INTERFACE, ADDRESS, PORT))
     refs = [Ref(ObjectId(0, number), Prop.PRESENT_VALUE) for number in numbers(k)]
     questions = [Question(engine, path, refs) for _ in range(AT_ONCE)]

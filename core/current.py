@@ -80,7 +80,7 @@ class CurrentReadings:
             state = self._states[batch.chunk] = _ChunkState(None, batch.time)
         last = state.last
         if last is not None and batch.time >= state.time:
-            if batch.same_as(last):
+            if batch.source is last.source and batch.same_as(last):
                 state.time = batch.time
                 return ()
             if batch.source is Source.POLL:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 
-from core.events import DevicesChanged, EventBus, EventHandler, Subscription
+from core.events import DevicesChanged, EventBus, EventHandler, PluginStateChanged, Subscription
 
 SETTLED_AFTER_S = 30.0
+YOUNG, ALL = 1, 2
 _THRESHOLDS = (20_000, 20, 20)
 
 
@@ -20,34 +21,46 @@ class SettledMemory:
     def __init__(self, events: EventBus) -> None:
         self._events = events
         self._timer: asyncio.TimerHandle | None = None
-        self._subscription: Subscription | None = None
+        self._subscriptions: list[Subscription] = []
+        self._generation = YOUNG
         self._thresholds = gc.get_threshold()
 
     def begin(self) -> None:
         """Go by the events from now on."""
         gc.set_threshold(*_THRESHOLDS)
-        self._subscription = self._events.subscribe(EventHandler(DevicesChanged, self._changed), owner="core")
+        handlers = EventHandler(DevicesChanged, self._changed), EventHandler(PluginStateChanged, self._left)
+        self._subscriptions = [self._events.subscribe(handler, owner="core") for handler in handlers]
         self._wait()
 
     async def end(self) -> None:
         """Leave everything to the collector again."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._subscription is not None:
-            await self._events.unsubscribe(self._subscription)
+        for subscription in self._subscriptions:
+            await self._events.unsubscribe(subscription)
         gc.unfreeze()
         gc.set_threshold(*self._thresholds)
 
     async def _changed(self, _event: DevicesChanged) -> None:
         self._wait()
 
+    async def _left(self, _event: PluginStateChanged) -> None:
+        """Have what a plugin leaves behind collected, too: it refers to itself in circles."""
+        self._generation = ALL
+        self._wait()
+
     def _wait(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(SETTLED_AFTER_S, settle)
+        self._timer = asyncio.get_running_loop().call_later(SETTLED_AFTER_S, self._settle)
+
+    def _settle(self) -> None:
+        settle(self._generation)
+        self._generation = YOUNG
 
 
-def settle() -> None:
-    """Take all that there is out of the collector's rounds; what is let go of is freed all the same."""
-    gc.collect(1)
+def settle(generation: int = YOUNG) -> None:
+    """Take all that there is out of the collector's rounds, after one over the objects of a generation."""
+    gc.unfreeze()
+    gc.collect(generation)
     gc.freeze()

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 import structlog
 
 from core.clock import Clock
+from core.deadlines import Deadlines
 from core.errors import DeviceTimeout, PlantroomError, PluginError
 from core.events import EventBus, ReadingsChanged
 from core.leases import Leases
@@ -35,6 +36,7 @@ class Polls:
         self._leases = leases
         self._clock = clock
         self._events = events
+        self._deadlines = Deadlines(LONGEST_READ_S)
         self._running: set[str] = set()
         self._drivers: dict[str, Driver] = {}
         self._groups: dict[str, dict[float, tuple[PointGroup, Repeated]]] = {}
@@ -202,7 +204,7 @@ class Polls:
         """Read a group once, apply what comes and note whether the device answered; raises what the driver raises."""
         started = self._clock.monotonic()
         try:
-            async with asyncio.timeout(LONGEST_READ_S):
+            with self._deadlines.one():
                 batches = await driver.read(group)
         except (DeviceTimeout, TimeoutError) as error:
             self._note_silence(entry, error)

@@ -8,13 +8,13 @@ from typing import Any
 import attrs
 from bacpypes3.local.device import DeviceObject
 
-from core.plugin import DeviceTimeout
+from core.plugin import Clock, DeviceTimeout
 from plugins.bacnet.addresses import Interface, Station
 from plugins.bacnet.engine import Engine, Tally
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.link import Link
 from plugins.bacnet.protocol import IAm
-from plugins.bacnet.requests import UNDECODABLE
+from plugins.bacnet.requests import undecodable
 from plugins.bacnet.stack import BbmdEnd, Busy, ForeignEnd, Stack, Undecodable, build
 from plugins.bacnet.translation import (
     i_am_in,
@@ -58,6 +58,7 @@ class Client:
         option: str,
         foreign: tuple[Station, int] | None = None,
         bbmd: Sequence[Station] | None = None,
+        clock: Clock,
     ) -> None:
         self.interface = interface
         self.link = Link(interface, option=option, hears_broadcasts=foreign is None)
@@ -66,6 +67,7 @@ class Client:
         self._identity = identity
         self._foreign = foreign
         self._bbmd = bbmd
+        self._clock = clock
         self._longest_s = identity.timeout_s * (identity.retries + 1) + _SEGMENTED_ANSWER_S
         self._stack: Stack
         self._end: ForeignEnd | BbmdEnd | None = None
@@ -73,7 +75,7 @@ class Client:
     async def open(self) -> None:
         """Open the port, and register with the BBMD where there is one; raises LinkFailed."""
         self.link.open()
-        self.engine = self.link.engine = Engine(self.link.send, self.tally)
+        self.engine = self.link.engine = Engine(self.link.send, self.tally, self._clock)
         device = _own_device(self._identity)
         self._stack, self._end = build(device, self.link, foreign=self._foreign, bbmd=self._bbmd)
         self._stack.heard = lambda apdu: self.heard(i_am_in(apdu, interface=str(self.interface)))
@@ -119,7 +121,7 @@ class Client:
             raise DeviceTimeout(f"{station} did not answer{why}.") from error
         except (Undecodable, Busy) as error:
             self.tally.refusals += 1
-            raise (UNDECODABLE if isinstance(error, Undecodable) else Refusal("abort", "busy")) from error
+            raise (undecodable() if isinstance(error, Undecodable) else Refusal("abort", "busy")) from error
         if is_silence(answer):
             self.tally.timeouts += 1
             raise DeviceTimeout(f"{station} did not answer within {self._identity.timeout_s:g} s.")

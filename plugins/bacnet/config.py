@@ -182,7 +182,7 @@ SCHEMA: Mapping[Any, Any] = {
     "interval": _INTERVAL,
     "points": [{vol.Required("match"): glob, "interval": _INTERVAL, "enabled": boolean}],
     "scan": {"interval": vol.Any(None, number(min=10, max=31 * 86_400)), "instances": [_range]},
-    "timeout": number(min=0.05, max=60),
+    "timeout": number(min=0.05, max=30),
     "retries": integer(min=0, max=10),
     "probe_delay": number(min=1, max=300),
     "write": vol.All(

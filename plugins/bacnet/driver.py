@@ -24,9 +24,9 @@ from plugins.bacnet.addresses import Station, parse_station
 from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig
 from plugins.bacnet.discovery import Discovery
-from plugins.bacnet.errors import Refusal
+from plugins.bacnet.errors import NetworkBusy, Refusal
 from plugins.bacnet.points import ruled
-from plugins.bacnet.polling import Part, Plan, plan
+from plugins.bacnet.polling import Part, Plan, plan_of
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.profiles import Profiles
 from plugins.bacnet.protocol import Answer, IAm
@@ -35,6 +35,10 @@ from plugins.bacnet.round import Round
 from plugins.bacnet.scanning import Scanner, nearest
 from plugins.bacnet.traffic import Traffic
 from plugins.bacnet.writer import Writer
+
+# A poll is cut off by the kernel after 60 s, a read on demand after 15: before that, what there is is handed over.
+POLL_PATIENCE_S = 45.0
+READ_PATIENCE_S = 12.0
 
 
 class BacnetDriver:
@@ -76,18 +80,24 @@ class BacnetDriver:
         was_silent = profile.silent
         if was_silent:
             await self._reader.alive(profile)
-        parts = self._plan(group, profile).parts
+        plan = self._plan(group, profile)
         round_ = Round(self._reader, profile, self._ctx.clock, source)
-        await round_.run(parts)
-        batches = round_.batches
+        if plan.asked:
+            await round_.run(plan.asked, patience_s=POLL_PATIENCE_S if group.interval else READ_PATIENCE_S)
+        batches, silence = round_.batches, round_.silence
+        if silence is None and not round_.refused and not round_.left and not plan.singly:
+            return batches
         heard = was_silent or bool(batches) or bool(round_.refused)
-        if round_.silence is not None:
+        if round_.left:
+            plan.put_first(round_.left)
+            if not heard and silence is None:
+                raise NetworkBusy(f"{group.device.id} was not asked: its network is busy with the others'.")
+        if silence is not None:
             if not heard:
-                raise round_.silence
-            batches += self._unanswered(profile, round_, round_.silence, source)
-        batches += await self._otherwise(
-            profile, [*round_.refused, *((part, None) for part in parts if part.request is None)], source, heard=heard
-        )
+                raise silence
+            batches += self._unanswered(profile, round_, silence, source)
+        otherwise = [*round_.refused, *((part, None) for part in plan.singly)]
+        batches += await self._otherwise(profile, otherwise, source, heard=heard)
         return batches
 
     async def write(self, command: Command) -> WriteResult:
@@ -140,10 +150,10 @@ class BacnetDriver:
         return [part.unanswered(silence, time=self._ctx.clock.utc(), source=source) for part in round_.unanswered]
 
     def _plan(self, group: PointGroup, profile: Profile) -> Plan:
-        profile.reconsider(self._ctx.clock.monotonic())
+        profile.reconsider(self._ctx.clock)
         known = self._plans.get(group)
         if known is None or known.state != profile.state:
-            known = self._plans[group] = plan(group, profile)
+            known = self._plans[group] = plan_of(group, profile)
         return known
 
     def _profile_of_point(self, point: Point) -> Profile:

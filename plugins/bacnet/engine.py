@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
-from core.plugin import DeviceTimeout
+from core.plugin import Clock, DeviceTimeout
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.errors import Refusal, refused_with
 from plugins.bacnet.wire import apdu, bvll, npdu
@@ -83,14 +83,17 @@ class Request:
     """A confirmed request that can be sent again and again, though not while it is under way.
 
     ``waits_s`` are the seconds to wait for an answer to each try. ``sender`` is there while it is under way.
-    ``rtt_s`` is how long the answer took, None where it cannot be told because the request was repeated.
+    ``rtt_s`` is how long the answer took, None where it cannot be told because the request was repeated; times are
+    monotonic seconds.
     """
 
     __slots__ = (
         "_after",
         "_before",
         "deadline",
+        "ended_at",
         "invoke_id",
+        "key",
         "path",
         "rtt_s",
         "sender",
@@ -111,7 +114,9 @@ class Request:
         self.waits_s: tuple[float, ...] = ()
         self.tries = 0
         self.invoke_id = 0
+        self.key: tuple[tuple[str, int], bytes, int] = path.address, path.source, 0
         self.sent_at = 0.0
+        self.ended_at = 0.0
         self.deadline = 0.0
         self.rtt_s: float | None = None
 
@@ -123,9 +128,11 @@ class Request:
 class Engine:
     """Sends requests by ``send``, and takes the answers out of what a link hears."""
 
-    def __init__(self, send: Callable[[bytes, tuple[str, int]], None], tally: Tally) -> None:
+    def __init__(self, send: Callable[[bytes, tuple[str, int]], None], tally: Tally, clock: Clock) -> None:
         self.tally = tally
         self._send = send
+        self._monotonic = clock.monotonic
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._pending: dict[tuple[tuple[str, int], bytes, int], Request] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -143,6 +150,9 @@ class Engine:
         self.tally.requests += 1
         request.tries = 0
         request.rtt_s = None
+        if self._closed:
+            self._loop.call_soon(sender.answered, DeviceTimeout("The link is closed."))
+            return
         path = request.path
         for _ in range(OURS):
             path.last_id = invoke_id = (path.last_id + 1) % OURS
@@ -154,6 +164,7 @@ class Engine:
             return
         request.sender = sender
         request.invoke_id = invoke_id
+        request.key = key
         self._pending[key] = request
         self._transmit(request)
         if self._timer is None:
@@ -161,11 +172,13 @@ class Engine:
 
     def give_up(self, request: Request) -> None:
         """Wait no longer for a request; its outcome is not told."""
-        self._pending.pop(_key(request), None)
+        if self._pending.get(request.key) is request:
+            del self._pending[request.key]
         request.sender = None
 
     def close(self) -> None:
-        """Give all requests up."""
+        """Give all requests up, those too that are yet to come."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -220,7 +233,7 @@ class Engine:
         # A Simple-ACK or Segment-ACK answers no request to read: as if nothing had come.
 
     def _transmit(self, request: Request) -> None:
-        request.sent_at = now = self._loop.time()
+        request.sent_at = now = self._monotonic()
         request.deadline = now + request.waits_s[request.tries]
         request.tries += 1
         error = self._try_to_send(request.datagram(), request.path.address)
@@ -236,27 +249,29 @@ class Engine:
         return None
 
     def _end_if_pending(self, request: Request, outcome: Outcome) -> None:
-        if self._pending.get(_key(request)) is request:
+        if self._pending.get(request.key) is request:
             self._end(request, outcome)
 
     def _end(self, request: Request, outcome: Outcome) -> None:
-        del self._pending[_key(request)]
+        del self._pending[request.key]
+        request.ended_at = now = self._monotonic()
+        if request.tries == 1:
+            request.rtt_s = now - request.sent_at
         if isinstance(outcome, DeviceTimeout):
             self.tally.timeouts += 1
-        else:
-            if request.tries == 1:
-                request.rtt_s = self._loop.time() - request.sent_at
-            if isinstance(outcome, Refusal):
-                self.tally.refusals += 1
+        elif isinstance(outcome, Refusal):
+            self.tally.refusals += 1
         sender, request.sender = request.sender, None
         if sender is not None:
             sender.answered(outcome)
 
     def _tick(self) -> None:
         """Send what was not answered in time again, or give it up."""
-        self._timer = None
-        now = self._loop.time()
+        self._timer = self._loop.call_later(TICK_S, self._tick) if self._pending else None
+        now = self._monotonic()
         for request in [request for request in self._pending.values() if request.deadline <= now]:
+            if self._pending.get(request.key) is not request:
+                continue  # given up meanwhile
             if request.tries < len(request.waits_s):
                 self.tally.repeats += 1
                 self._transmit(request)
@@ -265,8 +280,6 @@ class Engine:
             else:
                 waited = sum(request.waits_s)
                 self._end(request, DeviceTimeout(f"{request.path.station} did not answer within {waited:.3g} s."))
-        if self._pending and self._timer is None:
-            self._timer = self._loop.call_later(TICK_S, self._tick)
 
 
 _TWO_WAYS = {PduType.SEGMENT_ACK, PduType.ABORT}
@@ -284,7 +297,3 @@ def _behind_header(data: bytes, control: int) -> tuple[int, bytes]:
     if not header.for_application:
         return len(data), b""
     return header.at, b"" if header.source is None else npdu.write_npdu(source=header.source)[2:]
-
-
-def _key(request: Request) -> tuple[tuple[str, int], bytes, int]:
-    return request.path.address, request.path.source, request.invoke_id

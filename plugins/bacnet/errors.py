@@ -2,6 +2,7 @@
 
 PlantroomError
 ├── LinkFailed           503  our own end: a port that is taken, an address that this machine does not have
+├── NetworkBusy          503  a device's turn did not come, for all that is asked of others on its network
 └── DeviceError
     └── UnusableValue    502  a value came that is not of the point's kind
 Refusal                       a device's Error, Reject or Abort, inside this plugin only
@@ -33,6 +34,20 @@ class LinkFailed(PlantroomError):
         "UDP port 47808 of 192.168.1.10 is taken by another program; stop it, or change "
         "plugins.bacnet.networks[0].address."
     )
+
+
+class NetworkBusy(PlantroomError):
+    """A device's turn did not come in time: more is asked of its network than that can answer."""
+
+    code = "bacnet.network_busy"
+    status = 503
+    title = "The device's network is busy"
+    causes = any_of(
+        "More points are polled behind one router than its MS/TP trunk can answer within a minute.",
+        "Several devices on the trunk do not answer, and each is waited for.",
+    )
+    remedy = "Raise the `interval` of points on that network, or poll fewer of them; see the device's profile."
+    example = Example("bacnet.2001 was not asked: its network is busy with the others'.")
 
 
 class UnusableValue(DeviceError):

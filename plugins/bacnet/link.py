@@ -91,6 +91,8 @@ class Link(Server):  # type: ignore[misc]
 
     def send(self, datagram: bytes, destination: tuple[str, int]) -> None:
         """Send a datagram; raises OSError where there is no way to its destination."""
+        if not self._sockets:
+            raise OSError(errno.ENETDOWN, "the link is closed")
         try:
             self._sockets[0].sendto(datagram, destination)
         except BlockingIOError:  # the send buffer is full: like any datagram on its way, this one is lost
@@ -119,7 +121,7 @@ class Link(Server):  # type: ignore[misc]
             end.bind(address)
         except OSError as error:
             raise self._failure(address, error) from error
-        loop.add_reader(end.fileno(), self._drain, end, heard_at)
+        loop.add_reader(end.fileno(), self._drain, end, heard_at, address[0] == _EVERYBODY)
 
     def _listen_to_everybody(self, loop: asyncio.AbstractEventLoop) -> None:
         """Hear devices, too, that broadcast to 255.255.255.255 instead of to their subnet, where the system lets us."""
@@ -140,12 +142,11 @@ class Link(Server):  # type: ignore[misc]
             )
         return LinkFailed(f"{place} cannot be opened ({error.strerror}); change {self._option}.")
 
-    def _drain(self, end: socket.socket, heard_at: Any) -> None:
+    def _drain(self, end: socket.socket, heard_at: Any, to_everybody: bool) -> None:  # noqa: FBT001 - add_reader's
         """Take what waits in the socket, a bounded number at once, so that nothing else starves.
 
         What is for everybody comes in from all interfaces of this machine; ours is only what our subnet said.
         """
-        to_everybody = end.getsockname()[0] == _EVERYBODY
         own, traffic, engine = self._own, self.traffic, self.engine
         for _ in range(_DRAIN_AT_ONCE):
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from plugins.bacnet.objects import TYPES, Datatype, Prop
 from plugins.bacnet.wire.datatypes import Ref
@@ -32,7 +32,7 @@ _SIZES = {
     Datatype.DATETIME: 10,
     Datatype.ANY: 10,
 }
-_PROPERTY_SIZES = {
+_PROPERTY_SIZES: Mapping[int, int] = {
     Prop.STATUS_FLAGS: 3,
     Prop.UNITS: 3,
     Prop.OUTPUT_UNITS: 3,
@@ -98,7 +98,4 @@ def _size(ref: Ref) -> int:
         return _SIZES[kind.datatype]
     if ref.property == Prop.STATE_TEXT and ref.index is not None:
         return _TEXT_SIZE
-    return _PROPERTY_SIZES.get(Prop(ref.property), _TEXT_SIZE) if ref.property in _KNOWN else _TEXT_SIZE
-
-
-_KNOWN = frozenset(Prop)
+    return _PROPERTY_SIZES.get(ref.property, _TEXT_SIZE)

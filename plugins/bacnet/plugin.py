@@ -75,7 +75,7 @@ class BacnetPlugin(Plugin[BacnetConfig]):
         option = f"plugins.{self.ctx.name}.networks[{index}].address"
         foreign = None if network.foreign is None else (network.foreign.station, network.foreign.ttl)
         bbmd = None if network.bbmd is None else network.bbmd.stations
-        return Client(network.interface, identity, option=option, foreign=foreign, bbmd=bbmd)
+        return Client(network.interface, identity, option=option, foreign=foreign, bbmd=bbmd, clock=self.ctx.clock)
 
     def _collect(self, figure: Callable[[Client], float]) -> Callable[[], Iterable[tuple[Mapping[str, str], float]]]:
         def collect() -> Iterable[tuple[Mapping[str, str], float]]:

@@ -121,15 +121,23 @@ class Part:
         self._columns = Columns(octets, places, batch)
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Plan:
-    """The requests that read a group; ``state`` is what the device's profile was when it was made."""
+    """How a group is read: ``asked`` are parts that are one request each, ``singly`` those whose properties are not.
 
-    state: tuple[int, bool, int]
-    parts: tuple[Part, ...]
+    ``state`` is what the device's profile was when it was made.
+    """
+
+    state: tuple[int, bool, frozenset[Ref]]
+    asked: tuple[Part, ...]
+    singly: tuple[Part, ...]
+
+    def put_first(self, left: Sequence[Part]) -> None:
+        """Have those asked first the next time whose turn did not come this time."""
+        self.asked = (*left, *(part for part in self.asked if part not in left))
 
 
-def plan(group: PointGroup, profile: Profile) -> Plan:
+def plan_of(group: PointGroup, profile: Profile) -> Plan:
     """Plan how to read a group; raises PointNotFound where none of its points is an object of ours."""
     slots: dict[Ref, int] = {}
     together: list[Question] = []
@@ -147,7 +155,8 @@ def plan(group: PointGroup, profile: Profile) -> Plan:
         raise PointNotFound(f"{group.points[0].id} is not an object with a present value.")
     parts = [_part(questions, slots, profile, multiple=profile.multiple) for questions in _packed(together, profile)]
     parts += [_part([question], slots, profile, multiple=False) for question in alone]
-    return Plan(profile.state, tuple(parts))
+    asked = tuple(part for part in parts if part.request is not None)
+    return Plan(profile.state, asked, tuple(part for part in parts if part.request is None))
 
 
 def _packed(questions: Sequence[Question], profile: Profile) -> list[list[Question]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from core.plugin import Clock
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.engine import Path
 from plugins.bacnet.pace import Latency
@@ -46,7 +47,7 @@ class Budget:
         self._forgets_at = now + TRIED_AGAIN_AFTER_S
         self._good = 0
 
-    def fits(self, cost: int, now: float) -> None:
+    def fits(self, cost: int, clock: Clock) -> None:
         """Note a good answer of ``cost`` octets; one that left much room says nothing."""
         if self.octets >= self.longest or cost < self.octets // 2:
             return
@@ -54,7 +55,7 @@ class Budget:
         if self._good < _GOOD_BEFORE_GROWTH:
             return
         self._good = 0
-        if now >= self._forgets_at:
+        if clock.monotonic() >= self._forgets_at:
             self.refused = None
         target = self.longest if self.refused is None else min(self.refused, self.longest)
         grown = self.octets + (target - self.octets + 1) // 2
@@ -108,9 +109,9 @@ class Profile:
         return _LIST_NAMES[self.whole_list]
 
     @property
-    def state(self) -> tuple[int, bool, int]:
+    def state(self) -> tuple[int, bool, frozenset[Ref]]:
         """What a plan depends on: a plan made under another state is made anew."""
-        return self.values.octets, self.multiple, len(self.loners)
+        return self.values.octets, self.multiple, frozenset(self.loners)
 
     def refuses_multiple(self, now: float) -> None:
         """Note that it does not know ReadPropertyMultiple."""
@@ -121,9 +122,12 @@ class Profile:
         """Note that a property makes a whole request fail."""
         self.loners[ref] = now + TRIED_AGAIN_AFTER_S
 
-    def reconsider(self, now: float) -> None:
+    def reconsider(self, clock: Clock) -> None:
         """Try again what was refused long ago."""
-        if not self.multiple and now >= self.multiple_again_at:
+        if self.multiple and not self.loners:
+            return
+        now = clock.monotonic()
+        if now >= self.multiple_again_at:
             self.multiple = True
         if self.loners:
             self.loners = {ref: until for ref, until in self.loners.items() if now < until}

@@ -33,6 +33,7 @@ class Profiles:
         self._traffic = traffic
         self._profiles: dict[str, Profile] = {}
         self._saved: dict[str, dict[str, Any]] = {}
+        self._writing = asyncio.Lock()
 
     def __iter__(self) -> Iterator[tuple[str, Profile]]:
         return iter(self._profiles.items())
@@ -65,30 +66,35 @@ class Profiles:
 
     async def reset(self, device_id: str) -> Profile | None:
         """Forget what was learned of a device, and begin anew with what it said of itself; None: it was not met."""
-        self._saved.pop(device_id, None)
-        await self._ctx.store.write(("DELETE FROM bacnet_profiles WHERE device_id = ?", [(device_id,)]))
-        known = self._profiles.get(device_id)
-        if known is None:
-            return None
-        fresh = self._begin(known.instance, known.station, known.max_apdu, can_segment=known.can_segment)
-        fresh.lane.silent = known.silent
-        self._profiles[device_id] = fresh
-        return fresh
+        async with self._writing:
+            self._saved.pop(device_id, None)
+            await self._ctx.store.write(("DELETE FROM bacnet_profiles WHERE device_id = ?", [(device_id,)]))
+            known = self._profiles.get(device_id)
+            if known is None:
+                return None
+            fresh = self._begin(known.instance, known.station, known.max_apdu, can_segment=known.can_segment)
+            fresh.lane.silent = known.silent
+            self._profiles[device_id] = fresh
+            return fresh
 
     async def load(self) -> None:
         """Read what was learned before the start; what cannot be read is learned anew, and said so."""
         for device_id, learned in await self._ctx.store.read("SELECT device_id, learned FROM bacnet_profiles"):
             if device_id.startswith(f"{self._ctx.name}."):
-                self._saved[device_id] = orjson.loads(learned)
+                try:
+                    self._saved[device_id] = orjson.loads(learned)
+                except ValueError as error:
+                    self._ctx.log.warning("profile_not_recalled", device=device_id, error=str(error))
 
     async def save(self) -> None:
         """Store what has been learned since the last time."""
-        learned = {device_id: profile.learned() for device_id, profile in self._profiles.items()}
-        changed = {device_id: what for device_id, what in learned.items() if self._saved.get(device_id) != what}
-        if changed:
-            rows = [(device_id, orjson.dumps(what).decode()) for device_id, what in changed.items()]
-            await self._ctx.store.write(("INSERT OR REPLACE INTO bacnet_profiles VALUES (?, ?)", rows))
-            self._saved |= changed
+        async with self._writing:
+            learned = {device_id: profile.learned() for device_id, profile in self._profiles.items()}
+            changed = {device_id: what for device_id, what in learned.items() if self._saved.get(device_id) != what}
+            if changed:
+                rows = [(device_id, orjson.dumps(what).decode()) for device_id, what in changed.items()]
+                await self._ctx.store.write(("INSERT OR REPLACE INTO bacnet_profiles VALUES (?, ?)", rows))
+                self._saved |= changed
 
     async def keep(self) -> None:
         """Store what is learned, every now and then; never returns."""

@@ -22,8 +22,6 @@ from plugins.bacnet.wire.datatypes import Items, ObjectId, Ref
 
 T = TypeVar("T")
 
-NO_ANSWER = Refusal("abort", "no-response")
-
 
 class Reader:
     """Requests to devices.
@@ -39,36 +37,15 @@ class Reader:
         self.traffic = traffic
         self.clock = clock
         self._timeout_s = timeout_s
-        self._retries = retries
+        self._later_s = (timeout_s,) * retries
         self._probes: dict[Profile, asyncio.Task[Answer]] = {}
-
-    def submit(
-        self,
-        profile: Profile,
-        request: Request,
-        told: Callable[[Outcome | None], None],
-        *,
-        wanted: Callable[[], bool] | None = None,
-    ) -> Errand:
-        """Send a request as soon as it may leave, and tell its outcome.
-
-        One that is no longer ``wanted`` when its turn comes is not sent; its outcome is None.
-        """
-        errand = Errand(self, profile, request, told, wanted)
-        self.traffic.enter(errand)
-        return errand
 
     async def ask(self, profile: Profile, request: Request) -> bytes:
         """Send a request and return the octets of its result; raises Refusal or DeviceTimeout."""
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-
-        def told(outcome: Outcome | None) -> None:
-            if not answer.done() and outcome is not None:
-                answer.set_result(outcome)
-
-        errand = self.submit(profile, request, told)
+        errand = _Awaited(self, profile, request)
+        self.traffic.enter(errand)
         try:
-            outcome = await answer
+            outcome = await errand.outcome
         finally:
             errand.give_up()
         if isinstance(outcome, bytes):
@@ -139,20 +116,20 @@ class Reader:
         except DeviceTimeout:
             await self.alive(profile)
         if len(refs) == 1:
-            return [NO_ANSWER]
+            return [Refusal("abort", "no-response")]
         budget.shrink(cost(refs), self.clock.monotonic())
         left, right = halves(refs)
         return [*await self._patiently(profile, left, budget), *await self._patiently(profile, right, budget)]
 
     async def _chunk(self, profile: Profile, refs: Sequence[Ref], budget: Budget) -> list[Answer]:
-        profile.reconsider(self.clock.monotonic())
+        profile.reconsider(self.clock)
         if len(refs) == 1 or not profile.multiple or not profile.loners.keys().isdisjoint(refs):
             return await self._singles(profile, refs)
         try:
             answers = answers_of(await self.ask(profile, read_multiple(profile.path, refs)), refs)
         except Refusal as refusal:
             return await self._torn(profile, refs, budget, refusal)
-        budget.fits(cost(refs), self.clock.monotonic())
+        budget.fits(cost(refs), self.clock)
         return answers
 
     async def _torn(self, profile: Profile, refs: Sequence[Ref], budget: Budget, refusal: Refusal) -> list[Answer]:
@@ -185,22 +162,22 @@ class Reader:
 
     def waits(self, profile: Profile) -> tuple[float, ...]:
         """Return how long to wait for each try: the first as long as answers take, the last as long as is allowed."""
-        whole = (self._timeout_s,) * self._retries
-        first = profile.latency.wait_s(self._timeout_s) if self._retries and not profile.silent else self._timeout_s
-        return (first, *whole)
+        if profile.lane.silent or not self._later_s:
+            return (self._timeout_s, *self._later_s)
+        return (profile.latency.wait_s(self._timeout_s), *self._later_s)
 
     def note(self, errand: Errand, outcome: Outcome) -> None:
         """Learn from how a request went."""
-        profile = errand.profile
+        profile, request = errand.profile, errand.request
         if isinstance(outcome, DeviceTimeout):
-            self._missed(profile, errand.asked_at)
+            self.missed(profile, errand.asked_at or 0.0)
             return
-        self._answered(profile)
-        rtt_s = errand.request.rtt_s
+        self._answered(profile, request.ended_at)
+        rtt_s = request.rtt_s
         if rtt_s is not None:
             profile.latency.note(rtt_s, alone=errand.alone)
             slow = profile.latency.is_slow(rtt_s)
-            self.traffic.answered(errand, rtt_s, slow=slow)
+            self.traffic.answered(errand, request.sent_at, request.ended_at, slow=slow)
         else:
             self.lost(profile)
 
@@ -210,24 +187,25 @@ class Reader:
         try:
             result = await work
         except DeviceTimeout:
-            self._missed(profile, asked_at)
+            self.missed(profile, asked_at)
             raise
         except Refusal:
-            self._answered(profile)
+            self._answered(profile, self.clock.monotonic())
             raise
-        self._answered(profile)
+        self._answered(profile, self.clock.monotonic())
         return result
 
-    def _missed(self, profile: Profile, asked_at: float) -> None:
+    def missed(self, profile: Profile, asked_at: float) -> None:
+        """Note that a device has not answered a request of this (monotonic) time."""
         lane = profile.lane
         if not lane.silent:
             lane.silent = True
             if lane.network.missed(asked_at):
                 self.traffic.let_all_pass(lane.network)
 
-    def _answered(self, profile: Profile) -> None:
+    def _answered(self, profile: Profile, now: float) -> None:
         profile.lane.silent = False
-        if profile.lane.network.answered():
+        if profile.lane.network.answered(now):
             self.recovered(profile)
 
     def _probed(self, profile: Profile, task: asyncio.Task[Answer]) -> None:
@@ -237,55 +215,69 @@ class Reader:
 
 
 class Errand(Turn):
-    """A request in its turn; whoever has it can give it up."""
+    """A request in its turn; what becomes of it is `told`, and whoever has it can give it up.
 
-    __slots__ = ("_reader", "_told", "_wanted", "asked_at", "profile", "request")
+    ``asked_at`` is the monotonic time of the first try, None before its turn.
+    """
 
-    def __init__(
-        self,
-        reader: Reader,
-        profile: Profile,
-        request: Request,
-        told: Callable[[Outcome | None], None],
-        wanted: Callable[[], bool] | None,
-    ) -> None:
+    __slots__ = ("_reader", "asked_at", "profile", "request")
+
+    def __init__(self, reader: Reader, profile: Profile, request: Request) -> None:
         super().__init__(profile.lane)
         self._reader = reader
-        self._told = told
-        self._wanted = wanted
-        self.asked_at = 0.0
+        self.asked_at: float | None = None
         self.profile = profile
         self.request = request
 
+    def told(self, outcome: Outcome) -> None:
+        """Take the outcome."""
+        raise NotImplementedError
+
     def begin(self) -> None:
-        if self._wanted is not None and not self._wanted():
-            self._end(None)
-            return
-        request = self.request
-        request.waits_s = self._reader.waits(self.profile)
-        self.asked_at = self._reader.clock.monotonic()
-        self._reader.engine(self.profile).ask(request, self)
+        reader, request = self._reader, self.request
+        request.waits_s = reader.waits(self.profile)
+        reader.engine(self.profile).ask(request, self)
+        self.asked_at = request.sent_at
 
     def answered(self, outcome: Outcome) -> None:
         """Take the request's outcome, and make room for the next."""
-        self._reader.note(self, outcome)
-        self._end(outcome)
+        try:
+            self._reader.note(self, outcome)
+            self.told(outcome)
+        finally:
+            self._reader.traffic.leave(self)
 
     def overdue(self) -> None:
         """Hold up nobody else while the first try has got no answer."""
         self._reader.traffic.step_aside(self)
 
     def give_up(self) -> None:
-        """Wait no longer for the outcome; it is not told."""
-        if self.request.sender is self:
-            self._reader.engine(self.profile).give_up(self.request)
+        """Wait no longer for the outcome; it is not told. That a first try got no answer is noted all the same."""
+        self.given_up = True
+        request = self.request
+        if request.sender is self:
+            self._reader.engine(self.profile).give_up(request)
+            if request.tries > 1:
+                self._reader.missed(self.profile, request.sent_at)
             self._reader.traffic.leave(self)
-        self.given_up = True
 
-    def _end(self, outcome: Outcome | None) -> None:
-        self.given_up = True
-        self._told(outcome)
-        self._reader.traffic.leave(self)
+
+class _Awaited(Errand):
+    """A request that a coroutine waits for."""
+
+    __slots__ = ("outcome",)
+
+    def __init__(self, reader: Reader, profile: Profile, request: Request) -> None:
+        super().__init__(reader, profile, request)
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_gone(self) -> bool:
+        return self.outcome.cancelled()
+
+    def told(self, outcome: Outcome) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
 
 
 def _spared(profile: Profile, refs: Sequence[Ref], answers: list[Answer]) -> list[Answer]:

@@ -13,9 +13,15 @@ from plugins.bacnet.wire.datatypes import Ref
 from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.read_property_multiple import Element
 
-UNDECODABLE = Refusal("abort", "undecodable-answer")
-_BROKEN_VALUE = Refusal("error", "undecodable-value", "property")
-_MISSING = Refusal("error", "missing-from-answer", "services")
+
+def undecodable() -> Refusal:
+    """Say that an answer as a whole cannot be read; a new one each time, since what is raised grows a traceback."""
+    return Refusal("abort", "undecodable-answer")
+
+
+def broken_value() -> Refusal:
+    """Say that one value of an answer cannot be read."""
+    return Refusal("error", "undecodable-value", "property")
 
 
 def read_one(path: Path, ref: Ref) -> Request:
@@ -33,13 +39,13 @@ def answer_of(octets: bytes, ref: Ref) -> Answer:
     try:
         found = read_property.read_result(octets)
     except DecodeError as error:
-        raise UNDECODABLE from error
+        raise undecodable() from error
     if found.ref != ref:
-        raise UNDECODABLE
+        raise undecodable()
     try:
         return found.items(octets)
     except DecodeError:
-        return _BROKEN_VALUE
+        return broken_value()
 
 
 def answers_of(octets: bytes, refs: Sequence[Ref]) -> list[Answer]:
@@ -55,7 +61,7 @@ def elements_of(octets: bytes, refs: Sequence[Ref]) -> list[Element | None]:
     try:
         elements = read_property_multiple.read_result(octets)
     except DecodeError as error:
-        raise UNDECODABLE from error
+        raise undecodable() from error
     places = {element[:3]: element for element in elements}
     return [places.get((ref.object.packed, ref.property, ref.index)) for ref in refs]
 
@@ -63,10 +69,10 @@ def elements_of(octets: bytes, refs: Sequence[Ref]) -> list[Element | None]:
 def answer_in(octets: bytes, element: Element | None) -> Answer:
     """Return what an answer says in one place."""
     if element is None:
-        return _MISSING
+        return Refusal("error", "missing-from-answer", "services")
     if element.error is not None:
         return refused_with(element.error)
     try:
         return element.items(octets)
     except DecodeError:
-        return _BROKEN_VALUE
+        return broken_value()

@@ -33,6 +33,8 @@ def field_at(octets: bytes, start: int, end: int) -> Field | None:
     known = _FIELDS.get((first, count))
     if known is None or (first == _DOUBLE and octets[start + 1] != 8):
         return None
+    if first == _FLAGS and octets[start + 1] > _UNUSED_OF_FLAGS:
+        return None
     primitive, skip, code, free = known
     return Field(primitive, start + skip, code, free)
 
@@ -69,6 +71,8 @@ def _struct(codes: str) -> struct.Struct:
 
 
 _DOUBLE = 0x55
+_FLAGS = 0x82
+_UNUSED_OF_FLAGS = 4  # bits of the octet, at most: status flags are four
 _THREE_OCTETS = "I"  # read with the tag's octet in front
 _FREE = b"\xff"
 
@@ -82,7 +86,7 @@ _FIELDS: dict[tuple[int, int], tuple[Primitive, int, str, bytes]] = {
     (0x34, 4): (Primitive.INTEGER, 1, "i", _FREE * 4),
     (0x44, 4): (Primitive.REAL, 1, "f", _FREE * 4),
     (_DOUBLE, 9): (Primitive.DOUBLE, 2, "d", _FREE * 8),
-    (0x82, 2): (Primitive.BIT_STRING, 2, "B", _FREE),
+    (_FLAGS, 2): (Primitive.BIT_STRING, 2, "B", _FREE),
     (0x91, 1): (Primitive.ENUMERATED, 1, "B", _FREE),
     (0x92, 2): (Primitive.ENUMERATED, 1, "H", _FREE * 2),
 }

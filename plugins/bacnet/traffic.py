@@ -26,7 +26,7 @@ class Turn:
     """One request's place in line, then on its way; ``begin`` is called when it may leave.
 
     ``shared`` says whether it counts in its network, too; ``alone`` whether nothing else was under way as it left that
-    could hold it up.
+    could hold it up. One that was ``given_up`` in line is passed over.
     """
 
     __slots__ = ("alone", "given_up", "lane", "shared")
@@ -36,6 +36,11 @@ class Turn:
         self.shared = False
         self.alone = False
         self.given_up = False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.given_up
 
     def begin(self) -> None:
         """Send the request."""
@@ -65,7 +70,7 @@ class Lane:
     @property
     def ready(self) -> bool:
         """Whether one waits that could leave as far as this device goes."""
-        while self.waiting and self.waiting[0].given_up:
+        while self.waiting and self.waiting[0].is_gone:
             self.waiting.popleft()
         return bool(self.waiting) and self.busy < self.pace.limit
 
@@ -77,15 +82,14 @@ class Network:
     for silent: there is nothing to protect, and all of its devices are found silent at once.
     """
 
-    def __init__(self, pace: Adaptive, clock: Clock) -> None:
+    def __init__(self, pace: Adaptive, now: float) -> None:
         self.pace = pace
         self.learns = pace.limit < pace.most
         self.silent = False
         self.busy = 0
         self.queued = False
         self.line: deque[Lane] = deque()
-        self._clock = clock
-        self._last_answer = clock.monotonic()
+        self._last_answer = now
         self._misses = 0
 
     @property
@@ -93,10 +97,10 @@ class Network:
         """Whether as many as may be are under way."""
         return self.busy >= self.pace.limit
 
-    def answered(self) -> bool:
+    def answered(self, now: float) -> bool:
         """Note an answer, of whatever kind; tell whether it ended a silence."""
         was_silent = self.silent
-        self._last_answer = self._clock.monotonic()
+        self._last_answer = now
         self._misses = 0
         self.silent = False
         return was_silent
@@ -132,7 +136,7 @@ class Traffic:
         network = self._networks.get(key)
         if network is None:
             pace = Adaptive(PER_LINK, PER_LINK) if station.network is None else Adaptive(1, PER_ROUTED_NETWORK)
-            network = self._networks[key] = Network(pace, self._clock)
+            network = self._networks[key] = Network(pace, self._clock.monotonic())
         return network
 
     def enter(self, turn: Turn) -> None:
@@ -140,13 +144,11 @@ class Traffic:
         lane = turn.lane
         network = lane.network
         if lane.waiting or lane.busy >= lane.pace.limit:
-            lane.waiting.append(turn)
-            self._queue(lane)
+            self._wait(turn)
         elif lane.beside:
             self._start(turn, shared=False)
         elif network.line or network.full or self._line or self._busy >= IN_ALL:
-            lane.waiting.append(turn)
-            self._queue(lane)
+            self._wait(turn)
         else:
             self._start(turn, shared=True)
 
@@ -173,13 +175,13 @@ class Traffic:
             lane.queued = False
             self._queue(lane)
 
-    def answered(self, turn: Turn, rtt_s: float, *, slow: bool | None) -> None:
-        """Learn from how long an answer took, and whether something held it up, how much may be asked at once."""
-        now = self._clock.monotonic()
+    @staticmethod
+    def answered(turn: Turn, asked_at: float, now: float, *, slow: bool | None) -> None:
+        """Learn from an answer, and whether something held it up, how much may be asked at once."""
         lane, network = turn.lane, turn.lane.network
-        lane.pace.note(now - rtt_s, now, slow=slow, full=bool(lane.waiting))
+        lane.pace.note(asked_at, now, slow=slow, full=bool(lane.waiting))
         if network.learns:
-            network.pace.note(now - rtt_s, now, slow=slow, full=bool(network.line))
+            network.pace.note(asked_at, now, slow=slow, full=bool(network.line))
 
     @asynccontextmanager
     async def turn(self, lane: Lane) -> AsyncIterator[Turn]:
@@ -192,7 +194,11 @@ class Traffic:
         finally:
             if turn.inside:
                 self.leave(turn)
-            turn.given_up = True
+
+    def _wait(self, turn: Turn) -> None:
+        turn.lane.waiting.append(turn)
+        self._queue(turn.lane)
+        self._let_in()
 
     def _queue(self, lane: Lane) -> None:
         """Have a lane in which one is ready wait for its network, and the network for its turn among all."""
@@ -255,7 +261,10 @@ class _Awaited(Turn):
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.inside = False
 
+    @property
+    def is_gone(self) -> bool:
+        return self.begun.cancelled()
+
     def begin(self) -> None:
         self.inside = True
-        if not self.begun.done():  # it may have been cancelled just now
-            self.begun.set_result(None)
+        self.begun.set_result(None)

@@ -14,6 +14,7 @@ from plugins.bacnet.addresses import Station
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.link import endpoint
 from plugins.bacnet.protocol import IAm
+from plugins.bacnet.requests import broken_value
 from plugins.bacnet.wire.datatypes import Group, Items, ObjectId, Ref
 from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.items import decode_items
@@ -81,7 +82,7 @@ def items_in(value: Any) -> Items:
     try:
         items = decode_items(bytes(value.tagList.encode().pduData))
     except DecodeError as error:
-        raise Refusal("error", "undecodable-value", "property") from error
+        raise broken_value() from error
     match items:
         case (Group() as whole,):
             return whole.items

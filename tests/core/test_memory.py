@@ -8,7 +8,7 @@ import gc
 import pytest
 
 from core import memory
-from core.events import DevicesChanged, EventBus
+from core.events import DevicesChanged, EventBus, PluginStateChanged
 from core.memory import SettledMemory, settle
 
 
@@ -50,3 +50,30 @@ def test_what_was_settled_is_freed_when_nobody_holds_it_any_more():
     settle()
     held.clear()
     assert Device.gone
+
+
+@pytest.mark.usefixtures("_as_before")
+async def test_what_a_plugin_leaves_behind_in_circles_is_collected_when_it_has_gone(monkeypatch):
+    class Driver:
+        gone = False
+
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            Driver.gone = True
+
+    monkeypatch.setattr(memory, "SETTLED_AFTER_S", 0.02)
+    events = EventBus()
+    settled = SettledMemory(events)
+    driver = Driver()
+    settled.begin()
+    async with asyncio.timeout(5):
+        while not gc.get_freeze_count():
+            await asyncio.sleep(0.005)
+        del driver
+        events.publish(PluginStateChanged("bacnet", "stopped"))
+        while not Driver.gone:
+            await asyncio.sleep(0.005)
+    await settled.end()
+    await events.close()

@@ -89,6 +89,10 @@ def skip_group(data: bytes, at: int, number: int) -> int:
     """
     inside = [number]
     while True:
+        first = data[at]
+        if first < _EXTENDED_NUMBER << 4 and first & 7 < _EXTENDED_LENGTH:  # a short datum, as most are
+            at += 1 if first >> 3 == _BOOLEAN << 1 else 1 + (first & 7)
+            continue
         tag = read_tag(data, at)
         if tag.opening:
             inside.append(tag.number)

@@ -13,7 +13,7 @@ from core.clock import ManualClock
 from core.model import Device, Kind, Reason, Source
 from core.plugin import PointGroup
 from plugins.bacnet.addresses import parse_station
-from plugins.bacnet.polling import Part, plan
+from plugins.bacnet.polling import Part, plan_of
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.template import Template, field_at
 from plugins.bacnet.traffic import Traffic
@@ -52,6 +52,7 @@ flags = st.one_of(
     st.tuples(*[st.booleans()] * 4).map(lambda bits: primitives.encode_bit_string(Bits(bits))),
     st.just(PropertyError(2, 32)),
     st.just(primitives.encode_null()),
+    st.tuples(st.integers(0, 12), st.integers(0, 255)).map(lambda octets: bytes((0x82, *octets))),
 )
 
 
@@ -60,7 +61,7 @@ def parts_of(names):
     group = PointGroup(DEVICE, points, array("I", range(len(points))), 10.0)
     station = parse_station("10.0.0.9", interface="here")
     profile = Profile.begin(7, station, 1476, Traffic(ManualClock()), can_segment=False)
-    return plan(group, profile).parts
+    return plan_of(group, profile).asked
 
 
 def answer(part, contents):

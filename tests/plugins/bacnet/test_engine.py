@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.clock import SystemClock
 from core.errors import DeviceTimeout
 from plugins.bacnet.addresses import parse_station
 from plugins.bacnet.engine import OURS, Engine, Path, Request, Tally
@@ -40,7 +41,7 @@ class Wire:
         self.sent = []
         self.tally = Tally()
         self.fails_with = None
-        self.engine = Engine(self._send, self.tally)
+        self.engine = Engine(self._send, self.tally, SystemClock())
 
     def _send(self, datagram, address):
         if self.fails_with is not None:
@@ -244,3 +245,24 @@ async def test_any_datagram_is_taken_or_left_and_never_an_exception(wire):
         assert wire.engine.hear(beginning + rest, ("10.0.0.9", 47808)) in (True, False)
 
     check()
+
+
+async def test_what_is_asked_of_a_closed_engine_is_told_silence(wire):
+    wire.engine.close()
+    _request, sender = wire.ask()
+    async with asyncio.timeout(1):
+        await sender.told.wait()
+    assert isinstance(sender.outcomes[0], DeviceTimeout)
+    assert wire.sent == []
+
+
+async def test_giving_up_one_request_leaves_the_next_with_its_id_alone(wire):
+    path = Path.to(HERE)
+    first, _sender = wire.ask(path=path)
+    wire.engine.give_up(first)
+    path.last_id = first.invoke_id - 1
+    second, sender = wire.ask(path=path)
+    assert second.invoke_id == first.invoke_id
+    wire.engine.give_up(first)
+    wire.hear(ack(second))
+    assert sender.outcomes == [RESULT]

@@ -169,7 +169,7 @@ async def test_polling_that_stopped_goes_on_when_the_device_is_back(start, trunk
     assert is_good(await house.read(wanted))
     bus.requests = 0
     assert is_good(await house.read(wanted))
-    assert bus.requests == len(house.plugin.driver._plan(wanted, house.plugin.driver.profiles.get("bacnet.2001")).parts)
+    assert bus.requests == len(house.plugin.driver._plan(wanted, house.plugin.driver.profiles.get("bacnet.2001")).asked)
 
 
 async def test_too_many_points_are_read_with_as_few_requests_as_their_answers_fit_in(start, trunk):

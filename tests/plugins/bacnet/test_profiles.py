@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import attrs
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.clock import ManualClock
 from core.errors import DeviceNotFound
 from core.plugin import Reason
 from plugins.bacnet.planner import SMALLEST_BUDGET
 from plugins.bacnet.profile import TRIED_AGAIN_AFTER_S, Budget
 from plugins.bacnet.routes import ProfileRoutes
+from plugins.bacnet.wire.datatypes import ObjectId, Ref
 
+CLOCK = ManualClock()
 HERE = "127.0.0.90/8:47940"
 THERE = "127.0.0.91/8:47940"
 
@@ -31,27 +36,29 @@ def test_a_budget_finds_what_a_device_can_and_stays_there(longest, real):
             refusals += 1
             budget.shrink(budget.octets, 0.0)
         else:
-            budget.fits(budget.octets, 0.0)
+            budget.fits(budget.octets, CLOCK)
     assert SMALLEST_BUDGET <= budget.octets <= max(real, SMALLEST_BUDGET)
     assert budget.octets >= min(real, longest) - 16
     assert refusals <= 12
 
 
-def test_a_budget_is_tried_larger_again_when_what_was_refused_is_long_ago():
+async def test_a_budget_is_tried_larger_again_when_what_was_refused_is_long_ago():
+    clock = ManualClock()
     budget = Budget(1000, 1000)
-    budget.shrink(1000, 0.0)
+    budget.shrink(1000, clock.monotonic())
     for _ in range(200):
-        budget.fits(budget.octets, 10.0)
+        budget.fits(budget.octets, clock)
     assert 960 <= budget.octets < 1000
+    await clock.advance(TRIED_AGAIN_AFTER_S)
     for _ in range(200):
-        budget.fits(budget.octets, TRIED_AGAIN_AFTER_S)
+        budget.fits(budget.octets, clock)
     assert budget.octets >= 992
 
 
 def test_answers_that_leave_much_room_say_nothing_about_the_budget():
     budget = Budget(100, 1000)
     for _ in range(100):
-        budget.fits(20, 0.0)
+        budget.fits(20, CLOCK)
     assert budget.octets == 100
 
 
@@ -92,7 +99,7 @@ def _i_am(profile):
     return IAm(profile.instance, profile.station, profile.max_apdu, profile.can_segment, 999)
 
 
-@pytest.mark.parametrize("kept", ['{"max_apdu": 1476, "segmentation": true}', "[1]", '{"max_apdu": "x"}'])
+@pytest.mark.parametrize("kept", ['{"max_apdu": 1476, "segmentation": true}', "[1]", "{broken", '{"max_apdu": "x"}'])
 async def test_what_is_kept_and_cannot_be_used_is_learned_anew(bench, start, kept):
     bench.device(THERE, 2001, [bench.analog_input(1)])
     first = await start(HERE)
@@ -134,3 +141,31 @@ async def test_it_is_shown_and_forgotten_by_rest(bench, start):
     for ask in (routes(house).show, routes(house).reset):
         with pytest.raises(DeviceNotFound):
             await ask(None, instance="77")
+
+
+@pytest.mark.parametrize("save_first", [True, False])
+async def test_forgetting_while_it_is_being_saved_forgets(bench, start, save_first):
+    bench.device(THERE, 2001, [bench.analog_input(1)])
+    house = await start(HERE)
+    await house.scan()
+    profiles = house.plugin.driver.profiles
+    profiles.get("bacnet.2001").multiple = False
+    work = [profiles.save(), profiles.reset("bacnet.2001")]
+    await asyncio.gather(*(work if save_first else reversed(work)))
+    assert profiles.get("bacnet.2001").multiple
+    await profiles.save()
+    ((learned,),) = await house.plugin.ctx.store.read("SELECT learned FROM bacnet_profiles")
+    assert orjson.loads(learned)["read_property_multiple"] is True
+
+
+async def test_a_plan_is_made_anew_when_another_property_is_isolated(bench, start):
+    bench.device(THERE, 2001, [bench.analog_input(number) for number in (1, 2)])
+    house = await start(HERE)
+    inventory = (await house.scan()).inventories["bacnet.2001"]
+    group = house.group(inventory)
+    profile = house.plugin.driver.profiles.get("bacnet.2001")
+    for number in (1, 2):
+        profile.loners.clear()
+        profile.isolate(Ref(ObjectId(0, number), 85), house.plugin.ctx.clock.monotonic())
+        (alone,) = house.plugin.driver._plan(group, profile).singly
+        assert alone.refs[0].object.instance == number

@@ -14,7 +14,9 @@ from bacpypes3.object import AnalogInputObject
 from core.errors import DeviceNotFound, DeviceTimeout, PointNotFound
 from core.model import Device, Flag, Reason, Source
 from core.plugin import PointGroup
+from plugins.bacnet import driver
 from plugins.bacnet.config import PointRule
+from plugins.bacnet.errors import NetworkBusy
 
 HERE = "127.0.0.90/8:47900"
 THERE = "127.0.0.91/8:47900"
@@ -252,3 +254,98 @@ async def test_a_point_from_before_a_restart_is_polled_as_the_configuration_says
     keys = ("analog-input.1", "analog-input.2", "binary-input.1")
     points = [house.plugin.driver.configured(device.point(key, interval=10.0)) for key in keys]
     assert [(point.interval, point.enabled) for point in points] == [(60.0, True), (60.0, False), (7.0, True)]
+
+
+async def test_a_poll_that_is_cancelled_sends_nothing_any_more(bench, start):
+    device = bench.device(THERE, 2001, [bench.analog_input(number) for number in range(1, 60)])
+    house = await start(HERE, timeout=5.0)
+    group = house.group(await found(house))
+    profile = house.plugin.driver.profiles.get("bacnet.2001")
+    profile.values.octets = 32
+    device.mute = True
+    device.requests = 0
+    reading = asyncio.create_task(house.plugin.driver.read(group))
+    async with asyncio.timeout(3):
+        while not device.requests:
+            await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert device.requests <= profile.lane.pace.limit
+    assert profile.lane.busy == profile.lane.network.busy == 0
+    assert not profile.lane.ready
+
+
+async def test_a_device_with_many_small_requests_that_falls_silent_is_found_so(bench, start):
+    device = bench.device(THERE, 2001, [bench.analog_input(number) for number in range(1, 700)])
+    house = await start(HERE)
+    group = house.group(await found(house))
+    profile = house.plugin.driver.profiles.get("bacnet.2001")
+    profile.values.octets = 32
+    device.mute = True
+    device.requests = 0
+    async with asyncio.timeout(10):
+        with pytest.raises(DeviceTimeout):
+            await house.read(group)
+    assert device.requests <= profile.lane.pace.limit
+    assert profile.lane.busy == 0
+    device.mute = False
+    assert len(await house.read(group)) == 699
+
+
+async def test_a_pass_that_takes_too_long_hands_over_what_there_is_and_goes_on_there_the_next_time(
+    bench, start, monkeypatch
+):
+    bench.device(THERE, 2001, [bench.analog_input(number) for number in range(1, 100)])
+    house = await start(HERE)
+    group = house.group(await found(house))
+    house.plugin.driver.profiles.get("bacnet.2001").values.octets = 100
+    monkeypatch.setattr(driver, "POLL_PATIENCE_S", 0.05)
+    seen = set()
+    async with asyncio.timeout(20):
+        while len(seen) < 99:
+            rows = await house.read(group)
+            assert {reason for _value, reason, _error in rows.values()} == {Reason.NONE}
+            assert rows
+            before, seen = len(seen), seen | set(rows)
+            assert len(seen) > before, "those that were left come first"
+
+
+async def test_a_device_whose_turn_does_not_come_is_not_said_to_be_silent(bench, start, monkeypatch):
+    bench.device(THERE, 2001, [bench.analog_input(1)])
+    house = await start(HERE)
+    group = house.group(await found(house))
+    profile = house.plugin.driver.profiles.get("bacnet.2001")
+    profile.lane.busy = profile.lane.pace.most
+    monkeypatch.setattr(driver, "POLL_PATIENCE_S", 0.05)
+    with pytest.raises(NetworkBusy):
+        await house.read(group)
+    assert not profile.silent
+    profile.lane.busy = 0
+    assert len(await house.read(group)) == 1
+
+
+async def test_who_waits_less_long_than_the_tries_take_still_learns_that_a_device_is_silent(bench, start):
+    device = bench.device(THERE, 2001, [bench.analog_input(1)])
+    house = await start(HERE, timeout=0.1, retries=5)
+    group = house.group(await found(house))
+    device.mute = True
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await house.read(group)
+    assert house.plugin.driver.profiles.get("bacnet.2001").silent
+
+
+async def test_reads_under_way_when_the_plugin_stops_end_at_once(bench, start):
+    device = bench.device(THERE, 2001, [bench.analog_input(number) for number in range(1, 9)])
+    house = await start(HERE, timeout=20.0)
+    inventory = await found(house)
+    device.mute = True
+    reads = [asyncio.create_task(house.read(house.group(inventory, f"analog-input.{n}"))) for n in range(1, 9)]
+    await asyncio.sleep(0)
+    for client in house.plugin.clients.values():
+        client.engine.close()
+    async with asyncio.timeout(3):
+        outcomes = await asyncio.gather(*reads, return_exceptions=True)
+    assert all(isinstance(outcome, DeviceTimeout) for outcome in outcomes)

@@ -155,13 +155,13 @@ def test_whatever_happens_nobody_is_forgotten_and_no_limit_is_passed(steps):
 
 async def test_a_network_is_silent_when_several_miss_and_nothing_answers_meanwhile():
     clock = ManualClock()
-    network = Network(Adaptive(1, 1), clock)
+    network = Network(Adaptive(1, 1), clock.monotonic())
     await clock.advance(1)
     for _ in range(3):
         network.missed(clock.monotonic())
     assert not network.silent
     await clock.advance(1)
-    assert network.answered() is False
+    assert network.answered(clock.monotonic()) is False
     for _ in range(9):
         network.missed(clock.monotonic() - 1)
     assert not network.silent, "something answered after these were asked"
@@ -169,7 +169,7 @@ async def test_a_network_is_silent_when_several_miss_and_nothing_answers_meanwhi
     for _ in range(4):
         network.missed(clock.monotonic())
     assert network.silent
-    assert network.answered() is True
+    assert network.answered(clock.monotonic()) is True
     assert not network.silent
 
 
