@@ -22,6 +22,7 @@ exec "$0" -c "$1"
 
 LISTEN = """
 import asyncio, socket
+from core.clock import SystemClock
 from plugins.bacnet.addresses import parse_interface
 from plugins.bacnet.client import Client, Identity
 
@@ -37,7 +38,7 @@ def shout(ip, instance):
         device.sendto(i_am(instance), ("255.255.255.255", 47808))
 
 async def main():
-    client = Client(parse_interface("10.9.0.1/24:47808"), Identity(599, "us", 1.0, 0), option="address")
+    client = Client(parse_interface("10.9.0.1/24:47808"), Identity(599, "us", 1.0, 0), option="address", clock=SystemClock())
     await client.open()
     heard, done = [], asyncio.Event()
     def note(i_am):
