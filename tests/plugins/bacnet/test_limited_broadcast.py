@@ -38,7 +38,8 @@ def shout(ip, instance):
         device.sendto(i_am(instance), ("255.255.255.255", 47808))
 
 async def main():
-    client = Client(parse_interface("10.9.0.1/24:47808"), Identity(599, "us", 1.0, 0), option="address", clock=SystemClock())
+    us = Identity(599, "us", 1.0, 0)
+    client = Client(parse_interface("10.9.0.1/24:47808"), us, option="address", clock=SystemClock())
     await client.open()
     heard, done = [], asyncio.Event()
     def note(i_am):
