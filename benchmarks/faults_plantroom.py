@@ -15,7 +15,7 @@ from core.testing import Running, running
 DEVICES, POINTS = 300, 20
 TENTH = DEVICES // 10
 LATE_S = 0.5
-SETTLE_S = 8.0  # until the dead are known to be dead
+SETTLE_S = 5.0  # until the dead are known to be dead
 CONFIGURATION = f"""
 log: {{level: error}}
 plugins:

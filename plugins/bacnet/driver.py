@@ -91,7 +91,9 @@ class BacnetDriver:
         if round_.left:
             plan.put_first(round_.left)
             if not heard and silence is None:
-                raise NetworkBusy(f"{group.device.id} was not asked: its network is busy with the others'.")
+                raise NetworkBusy(
+                    f"{group.device.id} was not asked: its network is busy with the others'.", retry_after_s=10
+                )
         if silence is not None:
             if not heard:
                 raise silence

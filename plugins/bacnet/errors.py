@@ -2,7 +2,8 @@
 
 PlantroomError
 ├── LinkFailed           503  our own end: a port that is taken, an address that this machine does not have
-├── NetworkBusy          503  a device's turn did not come, for all that is asked of others on its network
+├── Unavailable
+│   └── NetworkBusy      503  a device's turn did not come, for all that is asked of others on its network
 └── DeviceError
     └── UnusableValue    502  a value came that is not of the point's kind
 Refusal                       a device's Error, Reject or Abort, inside this plugin only
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import attrs
 
-from core.errors import DeviceError, Example, any_of
+from core.errors import DeviceError, Example, Unavailable, any_of
 from core.plugin import DeviceRefused, NotWritable, PlantroomError, PointNotFound, ValueNotSuitable
 from plugins.bacnet.wire.apdu import PropertyError, name_of
 from plugins.bacnet.wire.enumerations import ERROR_CLASSES, ERROR_CODES
@@ -36,18 +37,20 @@ class LinkFailed(PlantroomError):
     )
 
 
-class NetworkBusy(PlantroomError):
+class NetworkBusy(Unavailable):
     """A device's turn did not come in time: more is asked of its network than that can answer."""
 
     code = "bacnet.network_busy"
-    status = 503
     title = "The device's network is busy"
     causes = any_of(
         "More points are polled behind one router than its MS/TP trunk can answer within a minute.",
         "Several devices on the trunk do not answer, and each is waited for.",
     )
     remedy = "Raise the `interval` of points on that network, or poll fewer of them; see the device's profile."
-    example = Example("bacnet.2001 was not asked: its network is busy with the others'.")
+    example = Example(
+        "bacnet.2001 was not asked: its network is busy with the others'.",
+        "/api/v1/points/bacnet.2001.analog-input.1/value",
+    )
 
 
 class UnusableValue(DeviceError):

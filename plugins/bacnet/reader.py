@@ -110,6 +110,39 @@ class Reader:
         """Note that a request got no answer while others did: it was one too many, or too large."""
         profile.lane.pace.missed(self.clock.monotonic())
 
+    def engine(self, profile: Profile) -> Engine:
+        """Return the engine that reaches a device."""
+        return self._client_of(profile.station).engine
+
+    def waits(self, profile: Profile) -> tuple[float, ...]:
+        """Return how long to wait for each try: the first as long as answers take, the last as long as is allowed."""
+        if profile.lane.silent or not self._later_s:
+            return (self._timeout_s, *self._later_s)
+        return (profile.latency.wait_s(self._timeout_s), *self._later_s)
+
+    def note(self, errand: Errand, outcome: Outcome) -> None:
+        """Learn from how a request went."""
+        profile, request = errand.profile, errand.request
+        if isinstance(outcome, DeviceTimeout):
+            self.missed(profile, errand.asked_at or 0.0)
+            return
+        self._answered(profile, request.ended_at)
+        rtt_s = request.rtt_s
+        if rtt_s is not None:
+            profile.latency.note(rtt_s, alone=errand.alone)
+            slow = profile.latency.is_slow(rtt_s)
+            self.traffic.answered(errand, request.sent_at, request.ended_at, slow=slow)
+        else:
+            self.lost(profile)
+
+    def missed(self, profile: Profile, asked_at: float) -> None:
+        """Note that a device has not answered a request of this (monotonic) time."""
+        lane = profile.lane
+        if not lane.silent:
+            lane.silent = True
+            if lane.network.missed(asked_at):
+                self.traffic.let_all_pass(lane.network)
+
     async def _patiently(self, profile: Profile, refs: Sequence[Ref], budget: Budget) -> list[Answer]:
         try:
             return await self.chunk(profile, refs, budget)
@@ -156,31 +189,6 @@ class Reader:
         except Refusal as refusal:
             return refusal
 
-    def engine(self, profile: Profile) -> Engine:
-        """Return the engine that reaches a device."""
-        return self._client_of(profile.station).engine
-
-    def waits(self, profile: Profile) -> tuple[float, ...]:
-        """Return how long to wait for each try: the first as long as answers take, the last as long as is allowed."""
-        if profile.lane.silent or not self._later_s:
-            return (self._timeout_s, *self._later_s)
-        return (profile.latency.wait_s(self._timeout_s), *self._later_s)
-
-    def note(self, errand: Errand, outcome: Outcome) -> None:
-        """Learn from how a request went."""
-        profile, request = errand.profile, errand.request
-        if isinstance(outcome, DeviceTimeout):
-            self.missed(profile, errand.asked_at or 0.0)
-            return
-        self._answered(profile, request.ended_at)
-        rtt_s = request.rtt_s
-        if rtt_s is not None:
-            profile.latency.note(rtt_s, alone=errand.alone)
-            slow = profile.latency.is_slow(rtt_s)
-            self.traffic.answered(errand, request.sent_at, request.ended_at, slow=slow)
-        else:
-            self.lost(profile)
-
     async def _slowly(self, profile: Profile, work: Awaitable[T]) -> T:
         """Do what bacpypes3 does for us, and note whether the device answered."""
         asked_at = self.clock.monotonic()
@@ -194,14 +202,6 @@ class Reader:
             raise
         self._answered(profile, self.clock.monotonic())
         return result
-
-    def missed(self, profile: Profile, asked_at: float) -> None:
-        """Note that a device has not answered a request of this (monotonic) time."""
-        lane = profile.lane
-        if not lane.silent:
-            lane.silent = True
-            if lane.network.missed(asked_at):
-                self.traffic.let_all_pass(lane.network)
 
     def _answered(self, profile: Profile, now: float) -> None:
         profile.lane.silent = False

@@ -258,8 +258,9 @@ async def test_a_point_from_before_a_restart_is_polled_as_the_configuration_says
 
 async def test_a_poll_that_is_cancelled_sends_nothing_any_more(bench, start):
     device = bench.device(THERE, 2001, [bench.analog_input(number) for number in range(1, 60)])
-    house = await start(HERE, timeout=5.0)
+    house = await start(HERE)
     group = house.group(await found(house))
+    house.plugin.driver._reader._timeout_s = 5.0
     profile = house.plugin.driver.profiles.get("bacnet.2001")
     profile.values.octets = 32
     device.mute = True
@@ -339,8 +340,9 @@ async def test_who_waits_less_long_than_the_tries_take_still_learns_that_a_devic
 
 async def test_reads_under_way_when_the_plugin_stops_end_at_once(bench, start):
     device = bench.device(THERE, 2001, [bench.analog_input(number) for number in range(1, 9)])
-    house = await start(HERE, timeout=20.0)
+    house = await start(HERE)
     inventory = await found(house)
+    house.plugin.driver._reader._timeout_s = 20.0
     device.mute = True
     reads = [asyncio.create_task(house.read(house.group(inventory, f"analog-input.{n}"))) for n in range(1, 9)]
     await asyncio.sleep(0)
