@@ -167,13 +167,15 @@ SCHEMA: Mapping[Any, Any] = {
             {
                 vol.Required("address"): _parsed(parse_interface),
                 "targets": [_parsed(parse_station)],
-                vol.Exclusive("foreign", "role", msg="a network is registered with a BBMD or is one, not both"): {
+                vol.Exclusive(
+                    "foreign", "foreign or bbmd", msg="a network is registered with a BBMD or is one, not both"
+                ): {
                     vol.Required("bbmd"): _parsed(parse_station),
                     "ttl": integer(min=10, max=65_535),
                 },
-                vol.Exclusive("bbmd", "role", msg="a network is registered with a BBMD or is one, not both"): {
-                    "peers": [_parsed(parse_station)]
-                },
+                vol.Exclusive(
+                    "bbmd", "foreign or bbmd", msg="a network is registered with a BBMD or is one, not both"
+                ): {"peers": [_parsed(parse_station)]},
             }
         ],
         _one_port_each,

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from core.plugin import Context, Health, HealthCheck, Metric, Migration, Plugin, Route, hookimpl
+from core.tasks import end_tasks
 from plugins.bacnet.client import Client, Identity
 from plugins.bacnet.config import SCHEMA, BacnetConfig, Network
 from plugins.bacnet.driver import BacnetDriver
-from plugins.bacnet.profiles import MIGRATIONS, stopped
+from plugins.bacnet.profiles import MIGRATIONS
 from plugins.bacnet.routes import ProfileRoutes
 
 
@@ -65,7 +66,8 @@ class BacnetPlugin(Plugin[BacnetConfig]):
                 stack.push_async_callback(client.close)
                 self.ctx.log.info("link_open", interface=str(client.interface))
             stack.push_async_callback(profiles.save)
-            stack.push_async_callback(stopped, asyncio.create_task(profiles.keep(), name="bacnet:profiles"))
+            keeping = asyncio.create_task(profiles.keep(), name="bacnet:profiles")
+            stack.push_async_callback(end_tasks, [keeping])
             yield
 
     def _client(self, index: int, network: Network) -> Client:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -16,6 +16,9 @@ from plugins.bacnet.protocol import IAm
 from plugins.bacnet.traffic import Traffic
 
 SAVE_EVERY_S = 60.0
+
+_LATENCY = "latency_s"
+_TIMES = (_LATENCY, "latency_deviation_s")
 
 MIGRATIONS = (
     Migration(
@@ -82,15 +85,15 @@ class Profiles:
         for device_id, learned in await self._ctx.store.read("SELECT device_id, learned FROM bacnet_profiles"):
             if device_id.startswith(f"{self._ctx.name}."):
                 try:
-                    self._saved[device_id] = orjson.loads(learned)
-                except ValueError as error:
+                    self._saved[device_id] = dict(orjson.loads(learned))
+                except (TypeError, ValueError) as error:
                     self._ctx.log.warning("profile_not_recalled", device=device_id, error=str(error))
 
     async def save(self) -> None:
-        """Store what has been learned since the last time."""
+        """Store what has been learned since the last time; that answers took a little more or less is no news."""
         async with self._writing:
             learned = {device_id: profile.learned() for device_id, profile in self._profiles.items()}
-            changed = {device_id: what for device_id, what in learned.items() if self._saved.get(device_id) != what}
+            changed = {name: what for name, what in learned.items() if _is_news(what, self._saved.get(name))}
             if changed:
                 rows = [(device_id, orjson.dumps(what).decode()) for device_id, what in changed.items()]
                 await self._ctx.store.write(("INSERT OR REPLACE INTO bacnet_profiles VALUES (?, ?)", rows))
@@ -124,7 +127,9 @@ class Profiles:
         return f"{self._ctx.name}.{instance}"
 
 
-async def stopped(task: asyncio.Task[None]) -> None:
-    """Cancel a task and wait until it has ended."""
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+def _is_news(learned: Mapping[str, Any], saved: Mapping[str, Any] | None) -> bool:
+    """Tell whether what was learned is worth writing, so that a disk is not written to for each answer's time."""
+    if saved is None or {**learned, **dict.fromkeys(_TIMES)} != {**saved, **dict.fromkeys(_TIMES)}:
+        return True
+    before, now = saved.get(_LATENCY), learned[_LATENCY]
+    return not isinstance(before, float | int) or not before / 2 <= now <= 2 * before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
@@ -229,9 +230,9 @@ class Errand(Turn):
         self.profile = profile
         self.request = request
 
+    @abstractmethod
     def told(self, outcome: Outcome) -> None:
         """Take the outcome."""
-        raise NotImplementedError
 
     def begin(self) -> None:
         reader, request = self._reader, self.request

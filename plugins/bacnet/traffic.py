@@ -6,6 +6,7 @@ Waiting costs a place in a line, no task and no future.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ FIRST_PER_DEVICE = 2
 _MISSES_OF_A_SILENT_NETWORK = 4
 
 
-class Turn:
+class Turn(ABC):
     """One request's place in line, then on its way; ``begin`` is called when it may leave.
 
     ``shared`` says whether it counts in its network, too; ``alone`` whether nothing else was under way as it left that
@@ -42,9 +43,9 @@ class Turn:
         """Whether nobody waits for it any more."""
         return self.given_up
 
+    @abstractmethod
     def begin(self) -> None:
         """Send the request."""
-        raise NotImplementedError
 
 
 class Lane:

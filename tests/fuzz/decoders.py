@@ -7,6 +7,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterable, Sequence
 
+from core.clock import SystemClock
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.engine import Engine, Outcome, Path, Request, Tally
 from plugins.bacnet.errors import Refusal
@@ -130,7 +131,7 @@ class Asked:
         self.outcomes: list[Outcome] = []
 
     async def _make_engine(self) -> Engine:
-        return Engine(lambda _datagram, _address: None, Tally())
+        return Engine(lambda _datagram, _address: None, Tally(), SystemClock())
 
     def hear(self, data: bytes) -> bool:
         """Ask, hear a datagram, and look into what it says; tell whether the engine took it."""

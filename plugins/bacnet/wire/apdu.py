@@ -14,7 +14,6 @@ from plugins.bacnet.wire.primitives import Primitive
 SEGMENTED = 0x08
 """The bit of the first octet of a request or Complex-ACK that comes in several pieces (20.1.2.1, 20.1.5.1)."""
 
-MORE_FOLLOWS = 0x04
 SEGMENTED_ACCEPTED = 0x02
 FROM_SERVER = 0x01
 """The bit of an Abort or Segment-ACK that is for whoever asked (20.1.9.1)."""

@@ -119,6 +119,13 @@ async def test_only_what_changed_is_written(bench, start):
     await store.write(("DELETE FROM bacnet_profiles", [()]))
     await profiles.save()
     assert await store.read("SELECT * FROM bacnet_profiles") == []
+    latency = profiles.get("bacnet.2001").latency
+    latency.average_s *= 1.5
+    await profiles.save()
+    assert await store.read("SELECT * FROM bacnet_profiles") == [], "not for each answer's time"
+    latency.average_s *= 2
+    await profiles.save()
+    assert len(await store.read("SELECT * FROM bacnet_profiles")) == 1
     profiles.get("bacnet.2001").lane.pace.limit = 7
     await profiles.save()
     ((learned,),) = await store.read("SELECT learned FROM bacnet_profiles")
