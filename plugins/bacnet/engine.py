@@ -28,11 +28,12 @@ SHORTEST_ANSWER = 9  # envelope, network header and the three octets of a Reject
 _UNICAST = bvll.Function.ORIGINAL_UNICAST_NPDU
 _PLAIN, _FROM_BEHIND_A_ROUTER = 0, npdu.HAS_SOURCE
 _FROM_A_SERVER = {PduType.SIMPLE_ACK, PduType.COMPLEX_ACK, PduType.ERROR, PduType.REJECT}
+_WITHOUT_RESULT = {Service.WRITE_PROPERTY, Service.WRITE_PROPERTY_MULTIPLE, Service.SUBSCRIBE_COV}
 _SEGMENTATION_NOT_SUPPORTED = 4  # BACnetAbortReason
 _IDS = [bytes((number,)) for number in range(256)]
 
 Outcome: TypeAlias = bytes | Refusal | DeviceTimeout
-"""What became of a request: the octets of its result, a device's no, or silence."""
+"""What became of a request: the octets of its result (none, where the service has none), a device's no, or silence."""
 
 
 @attrs.define
@@ -210,17 +211,26 @@ class Engine:
             if data[at + 2] == request.service:
                 self._end(request, data[at + 3 :])
         else:
-            self._refused(request, data, at)
+            self._told(request, data, at)
         return True
 
-    def _refused(self, request: Request, data: bytes, at: int) -> None:
-        """Take an Error, Reject or Abort, and say no to an answer in segments, which was not asked for."""
+    def _told(self, request: Request, data: bytes, at: int) -> None:
+        """Take an answer without result, and say no to one in segments, which was not asked for."""
         kind = data[at] >> 4
-        if kind == PduType.COMPLEX_ACK:
+        if kind == PduType.SIMPLE_ACK:
+            if data[at + 2] == request.service and request.service in _WITHOUT_RESULT:
+                self._end(request, b"")
+        elif kind == PduType.COMPLEX_ACK:
             abort = apdu.write_abort(request.invoke_id, _SEGMENTATION_NOT_SUPPORTED, from_server=False)
             self._try_to_send(bvll.unicast(request.path.header + abort), request.path.address)
             self._end(request, Refusal("abort", apdu.abort_reason(_SEGMENTATION_NOT_SUPPORTED)))
-        elif kind == PduType.ERROR:
+        else:
+            self._refused(request, data, at)
+
+    def _refused(self, request: Request, data: bytes, at: int) -> None:
+        """Take an Error, Reject or Abort."""
+        kind = data[at] >> 4
+        if kind == PduType.ERROR:
             try:
                 refusal = refused_with(apdu.read_error(data, at + 3))
             except DecodeError:
@@ -230,7 +240,7 @@ class Engine:
             self._end(request, Refusal("reject", apdu.reject_reason(data[at + 2])))
         elif kind == PduType.ABORT:
             self._end(request, Refusal("abort", apdu.abort_reason(data[at + 2])))
-        # A Simple-ACK or Segment-ACK answers no request to read: as if nothing had come.
+        # A Segment-ACK answers no request of ours, which all come in one piece: as if nothing had come.
 
     def _transmit(self, request: Request) -> None:
         request.sent_at = now = self._monotonic()

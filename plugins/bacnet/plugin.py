@@ -12,7 +12,7 @@ from plugins.bacnet.client import Client, Identity
 from plugins.bacnet.config import SCHEMA, BacnetConfig, Network
 from plugins.bacnet.driver import BacnetDriver
 from plugins.bacnet.profiles import MIGRATIONS
-from plugins.bacnet.routes import ProfileRoutes
+from plugins.bacnet.routes.profiles import ProfileRoutes
 
 
 class BacnetPlugin(Plugin[BacnetConfig]):

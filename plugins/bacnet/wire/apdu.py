@@ -38,8 +38,22 @@ class PduType(enum.IntEnum):
 class Service(enum.IntEnum):
     """The confirmed services that this package reads and writes (clause 21, BACnetConfirmedServiceChoice)."""
 
+    CONFIRMED_COV_NOTIFICATION = 1
+    SUBSCRIBE_COV = 5
     READ_PROPERTY = 12
     READ_PROPERTY_MULTIPLE = 14
+    WRITE_PROPERTY = 15
+    WRITE_PROPERTY_MULTIPLE = 16
+
+
+class UnconfirmedService(enum.IntEnum):
+    """The services without an answer that this package reads and writes (clause 21, BACnetUnconfirmedServiceChoice)."""
+
+    I_AM = 0
+    I_HAVE = 1
+    UNCONFIRMED_COV_NOTIFICATION = 2
+    WHO_HAS = 7
+    WHO_IS = 8
 
 
 class PropertyError(NamedTuple):
@@ -78,13 +92,18 @@ def read_request(data: bytes, at: int = 0) -> ConfirmedRequest:
     return ConfirmedRequest(segmented, longest, data[at + 2], data[after_id], after_id + 1)
 
 
+def write_simple_ack(service: int, invoke_id: int) -> bytes:
+    """Write the answer to a request that has no result (20.1.4)."""
+    return bytes((PduType.SIMPLE_ACK << 4, invoke_id, service))
+
+
 def write_complex_ack(service: int, invoke_id: int, result: bytes) -> bytes:
     """Write an answer in one piece (20.1.5)."""
     return bytes((PduType.COMPLEX_ACK << 4, invoke_id, service)) + result
 
 
 def write_error(service: int, invoke_id: int, error: PropertyError) -> bytes:
-    """Write an Error (20.1.7)."""
+    """Write an Error (20.1.7), of a service that has no error form of its own."""
     return bytes((PduType.ERROR << 4, invoke_id, service)) + encode_error(error)
 
 

@@ -37,7 +37,7 @@ def write_parameters(ref: Ref) -> bytes:
 @bounded
 def read_parameters(data: bytes, at: int = 0) -> Ref:
     """Read what a request asks for; raises DecodeError."""
-    ref, at = _read_ref(data, at)
+    ref, at = read_ref(data, at)
     if at != len(data):
         raise DecodeError("octets behind the end of a request")
     return ref
@@ -51,7 +51,7 @@ def write_result(ref: Ref, value: bytes) -> bytes:
 @bounded
 def read_result(data: bytes, at: int = 0) -> Found:
     """Read an answer; raises DecodeError."""
-    ref, at = _read_ref(data, at)
+    ref, at = read_ref(data, at)
     tag = tags.read_tag(data, at)
     if not tag.opening or tag.number != _VALUE:
         raise DecodeError("an answer without a value")
@@ -61,7 +61,8 @@ def read_result(data: bytes, at: int = 0) -> Found:
     return Found(ref, tag.at, end)
 
 
-def _read_ref(data: bytes, at: int) -> tuple[Ref, int]:
+def read_ref(data: bytes, at: int) -> tuple[Ref, int]:
+    """Read a property's place, and where it ends; raises DecodeError, IndexError beyond the last octet."""
     octets, at = tags.read_context(data, at, _OBJECT)
     object_id = object_id_in(octets)
     number, at = tags.read_context(data, at, _PROPERTY)

@@ -73,6 +73,19 @@ def ack(request, result=RESULT, *, first=0x30):
     return bytes((first, request.invoke_id, request.service)) + result
 
 
+async def test_a_request_without_result_is_answered_by_a_simple_ack_of_its_own_service_only(wire):
+    reading, told_reading = wire.ask()
+    writing = Request(reading.path, Service.WRITE_PROPERTY, b"")
+    writing.waits_s = (5.0,)
+    told = Sender()
+    wire.engine.ask(writing, told)
+    wire.hear(apdu.write_simple_ack(reading.service, reading.invoke_id))
+    wire.hear(apdu.write_simple_ack(Service.SUBSCRIBE_COV, writing.invoke_id))
+    assert told_reading.outcomes == told.outcomes == []
+    wire.hear(apdu.write_simple_ack(Service.WRITE_PROPERTY, writing.invoke_id))
+    assert told.outcomes == [b""]
+
+
 @pytest.mark.parametrize("station", [HERE, BEHIND])
 async def test_an_answer_is_known_by_its_sender_and_invoke_id(wire, station):
     first, told_first = wire.ask(station)

@@ -15,7 +15,7 @@ from core.errors import DeviceNotFound
 from core.plugin import Reason
 from plugins.bacnet.planner import SMALLEST_BUDGET
 from plugins.bacnet.profile import TRIED_AGAIN_AFTER_S, Budget
-from plugins.bacnet.routes import ProfileRoutes
+from plugins.bacnet.routes.profiles import ProfileRoutes
 from plugins.bacnet.wire.datatypes import ObjectId, Ref
 
 CLOCK = ManualClock()

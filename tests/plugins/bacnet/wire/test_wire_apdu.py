@@ -14,6 +14,7 @@ from bacpypes3.apdu import (
     ErrorPDU,
     RejectPDU,
     RejectReason,
+    SimpleAckPDU,
     encode_max_apdu_length_accepted,
 )
 from bacpypes3.basetypes import ErrorClass, ErrorCode
@@ -74,7 +75,17 @@ def test_an_answer_is_one_to_bacpypes3(service, invoke_id, result):
     assert bytes(theirs.encode().pduData) == written
 
 
-@given(st.sampled_from(Service), OCTET, ERRORS)
+PLAIN_ERROR = [service for service in Service if service is not Service.WRITE_PROPERTY_MULTIPLE]
+
+
+@given(st.sampled_from(Service), OCTET)
+def test_an_answer_without_result_is_one_to_bacpypes3(service, invoke_id):
+    theirs = by_bacpypes3(apdu.write_simple_ack(service, invoke_id))
+    assert isinstance(theirs, SimpleAckPDU)
+    assert (theirs.apduService, theirs.apduInvokeID) == (service, invoke_id)
+
+
+@given(st.sampled_from(PLAIN_ERROR), OCTET, ERRORS)
 def test_an_error_is_one_to_bacpypes3_and_back(service, invoke_id, error):
     written = apdu.write_error(service, invoke_id, error)
     theirs = by_bacpypes3(written)

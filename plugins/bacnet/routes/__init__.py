@@ -1,0 +1,1 @@
+"""The plugin's REST routes, a module for each resource."""
