@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -57,7 +57,10 @@ class PluginStateChanged:
 
 @attrs.frozen
 class JobChanged:
-    """A job started, got on, or ended; ``progress`` is 0 to 1, ``found`` counts what it has found so far."""
+    """A job started, got on, or ended; ``progress`` is 0 to 1, ``found`` counts what it has found so far.
+
+    ``counts`` say how many of which sort; ``time_left_s`` is None while nobody can tell.
+    """
 
     id: str
     kind: str
@@ -67,6 +70,8 @@ class JobChanged:
     done: int
     total: int | None
     found: int
+    counts: Mapping[str, int] = attrs.field(factory=dict)
+    time_left_s: float | None = None
 
 
 @attrs.frozen

@@ -54,7 +54,10 @@ class JobWarning:
 
 @attrs.define(eq=False)
 class Job:
-    """One piece of work; times are UTC seconds, ``progress`` is 0 to 1, a lower ``priority`` runs first."""
+    """One piece of work; times are UTC seconds, ``progress`` is 0 to 1, a lower ``priority`` runs first.
+
+    ``time_left_s`` is what its phase will take if it goes on as it did so far, None while that cannot be told.
+    """
 
     id: str
     kind: str
@@ -67,6 +70,8 @@ class Job:
     done: int = 0
     total: int | None = None
     found: int = 0
+    counts: Mapping[str, int] = attrs.field(factory=dict)
+    time_left_s: float | None = None
     warnings: list[JobWarning] = attrs.field(factory=list)
     attempts: int = 0
     result: Any = None
@@ -98,18 +103,34 @@ class Jobs(Protocol):
 class _Progress:
     """What a running job tells about itself (`core.plugin.JobContext`)."""
 
-    def __init__(self, job: Job, events: EventBus) -> None:
+    def __init__(self, job: Job, events: EventBus, clock: Clock) -> None:
         self._job = job
         self._events = events
+        self._clock = clock
+        self._began_at = 0.0
+        self._began_with = 0
 
     def progress(self, phase: str, done: int, total: int | None = None) -> None:
         job = self._job
+        if phase != job.phase or done < job.done:
+            self._began_at, self._began_with = self._clock.monotonic(), done
         job.phase, job.done, job.total = phase, done, total
         job.progress = min(1.0, done / total) if total else 0.0
+        job.time_left_s = self._time_left_s(done, total)
         self.tell()
+
+    def _time_left_s(self, done: int, total: int | None) -> float | None:
+        took_s, did = self._clock.monotonic() - self._began_at, done - self._began_with
+        if total is None or did <= 0 or took_s <= 0:
+            return None
+        return round(max(total - done, 0) * took_s / did, 1)
 
     def found(self, count: int) -> None:
         self._job.found += count
+        self.tell()
+
+    def counted(self, counts: Mapping[str, int]) -> None:
+        self._job.counts = dict(counts)
         self.tell()
 
     def warn(self, code: str, detail: str, remedy: str) -> None:
@@ -119,7 +140,18 @@ class _Progress:
     def tell(self) -> None:
         job = self._job
         self._events.publish(
-            JobChanged(job.id, job.kind, job.state, job.phase, job.progress, job.done, job.total, job.found)
+            JobChanged(
+                job.id,
+                job.kind,
+                job.state,
+                job.phase,
+                job.progress,
+                job.done,
+                job.total,
+                job.found,
+                job.counts,
+                job.time_left_s,
+            )
         )
 
 
@@ -221,7 +253,7 @@ class MemoryJobs:
     async def _run(self, job: Job) -> None:
         owner, kind = self._kinds[job.kind]
         log = structlog.get_logger().bind(plugin=owner, job=job.id, kind=job.kind)
-        context = _Progress(job, self._events)
+        context = _Progress(job, self._events, self._clock)
         job.started_at = self._clock.utc()
         context.tell()
         while not await self._attempt(job, kind, context, log):
@@ -252,7 +284,8 @@ class MemoryJobs:
         job.state, job.ended_at = state, self._clock.utc()
         if state is JobState.SUCCEEDED:
             job.progress = 1.0
-        _Progress(job, self._events).tell()
+        job.time_left_s = None
+        _Progress(job, self._events, self._clock).tell()
         ended = [known.id for known in self._jobs.values() if known.state.ended]
         for job_id in ended[: max(0, len(ended) - ENDED_KEPT)]:
             del self._jobs[job_id]

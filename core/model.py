@@ -162,10 +162,16 @@ def _as_tuple(points: Iterable[Point]) -> tuple[Point, ...]:
 
 @attrs.frozen
 class Inventory:
-    """A device and all the points it has."""
+    """A device and all the points it has.
+
+    Where not all could be told, it is not ``complete``: points that are missing have not vanished. ``unread`` are ids
+    of points that are there, but could not be asked what they are: what is known of them from before stays.
+    """
 
     device: Device
     points: tuple[Point, ...] = attrs.field(converter=_as_tuple)
+    complete: bool = True
+    unread: frozenset[str] = frozenset()
 
 
 @attrs.frozen

@@ -126,6 +126,10 @@ class JobContext(Protocol):
         """Tell that so many more things were found."""
         ...
 
+    def counted(self, counts: Mapping[str, int]) -> None:
+        """Tell how many of each sort there are so far, such as ``{"devices": 3, "points": 120}``."""
+        ...
+
     def warn(self, code: str, detail: str, remedy: str) -> None:
         """Tell what is wrong or may be so, and what to do about it."""
         ...

@@ -51,7 +51,12 @@ def _under_way(event: JobChanged) -> str:
     parts = [f"{event.kind}:", event.phase or "waiting"]
     if event.total:
         parts.append(f"{event.done} of {event.total} ({event.progress:.0%})")
-    return " ".join([*parts, f"- {_devices(event.found)} found"])
+    parts.append(f"- {_devices(event.found)} found")
+    if event.counts.get("points"):
+        parts.append(f"- {event.counts['points']} points")
+    if event.time_left_s is not None:
+        parts.append(f"- {event.time_left_s:.0f} s left")
+    return " ".join(parts)
 
 
 def _devices(count: int) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 import orjson
 
+from core.changes import Changes
 from core.clock import Clock
 from core.current import CurrentReadings
 from core.errors import Conflict, DeviceNotFound, PluginError, PointNotFound
@@ -177,41 +178,59 @@ class Registry:
 
     # what plugins tell
 
-    def put(self, inventories: Sequence[Inventory]) -> None:
-        """Add or refresh devices with all their points; points no longer listed have vanished.
+    def put(self, inventories: Sequence[Inventory]) -> Changes:
+        """Add or refresh devices with all their points, and return what is other than it was.
 
-        Ids, slots and what people changed stay. Raises PluginError for ids that do not fit, a point that is not its
-        device's, an interval that is no length of time, and attributes that are no JSON.
+        Points no longer listed have vanished, where the inventory is complete. Ids, slots and what people changed
+        stay. Raises PluginError for ids that do not fit, a point that is not its device's, an interval that is no
+        length of time, and attributes that are no JSON.
         """
         for inventory in inventories:
             _check(inventory)
-        changed = [inventory.device for inventory in inventories if self._put(inventory)]
+        changes = Changes()
+        changed = [inventory.device for inventory in inventories if self._put(inventory, changes)]
         if changed:
             self.announce(changed)
+        return changes
 
-    def _put(self, inventory: Inventory) -> bool:
+    def _put(self, inventory: Inventory, changes: Changes) -> bool:
         """Enter one device; answer whether anything about it is new."""
         entry = self._devices.get(inventory.device.id)
+        is_new = entry is None
         if entry is None:
             entry = DeviceEntry(inventory.device, status_since=self._clock.utc())
             self.add_device(entry)
-        elif entry.device == inventory.device and not entry.vanished and _points(entry) == set(inventory.points):
-            return False
+            changes.devices_added.append(entry.id)
+        listed = {point.id: self._described(point, inventory.unread) for point in inventory.points}
+        there, found = {point.point for point in entry.points.values() if not point.vanished}, set(listed.values())
+        if (
+            entry.device == inventory.device
+            and not entry.vanished
+            and there == (found if inventory.complete else found | there)
+        ):
+            return is_new
         entry.device, entry.vanished = inventory.device, False
-        listed = {point.id for point in inventory.points}
-        for point in inventory.points:
-            self._put_point(entry, point)
+        for point in listed.values():
+            self._put_point(entry, point, changes)
         for known in entry.points.values():
-            if known.id not in listed and not known.vanished:
+            if inventory.complete and known.id not in listed and not known.vanished:
                 known.vanished = True
                 known.version += 1
+                changes.vanished.append(known.id)
         return True
 
-    def _put_point(self, device: DeviceEntry, point: Point) -> None:
+    def _described(self, point: Point, unread: Container[str]) -> Point:
+        """Return a point as it is known where the device could not be asked about it now."""
+        known = self._points.get(point.id) if point.id in unread else None
+        return point if known is None else known.point
+
+    def _put_point(self, device: DeviceEntry, point: Point, changes: Changes) -> None:
         known = device.points.get(point.id)
         if known is None:
             self.add_point(PointEntry(self.next_slot, point, device))
+            changes.added.append(point.id)
         elif known.point != point or known.vanished:
+            (changes.returned if known.vanished else changes.changed).append(point.id)
             known.point, known.vanished = point, False
             known.version += 1
 
@@ -280,7 +299,7 @@ class Registry:
         self._device_ids = self._point_ids = None
         self.announce([entry.device])
 
-    def mark_vanished(self, device_ids: Sequence[str]) -> None:
+    def mark_vanished(self, device_ids: Sequence[str]) -> Changes:
         """Note that a full scan did not find these devices any more, and that they are offline."""
         gone = [self._devices[device_id] for device_id in device_ids]
         for entry in gone:
@@ -289,6 +308,7 @@ class Registry:
                 point.version += 1
         if gone:
             self.announce([entry.device for entry in gone])
+        return Changes(devices_vanished=[entry.id for entry in gone])
 
     # how devices do
 
@@ -318,10 +338,6 @@ class Registry:
             return
         entry.status, entry.status_since = status, self._clock.utc()
         self._events.publish(DeviceStatusChanged(entry.id, status, entry.status_since, entry.last_error))
-
-
-def _points(entry: DeviceEntry) -> set[Point]:
-    return {point.point for point in entry.points.values() if not point.vanished}
 
 
 def _check(inventory: Inventory) -> None:

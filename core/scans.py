@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import structlog
 
+from core.changes import Changes
 from core.clock import Clock
 from core.errors import Invalid, PlantroomError, PluginError, PluginNotRunning
 from core.jobs import Job, Jobs
@@ -19,29 +22,41 @@ from core.services import Driver, ScanRequest
 
 KIND = "scan"
 RETRY_WHEN_EMPTY_S = 15.0
+MOST_IDS = 100
 
 
 class _Report:
     """Hands what a driver finds to the registry, and how far it is to the job (`core.services.ScanReport`)."""
 
-    def __init__(self, plugin: str, context: JobContext, registry: Registry, polls: Polls) -> None:
+    def __init__(
+        self, plugin: str, context: JobContext, counts: dict[str, Counter[str]], registry: Registry, polls: Polls
+    ) -> None:
         self._plugin = plugin
         self._context = context
+        self._counts = counts
         self._registry = registry
         self._polls = polls
         self.devices: set[str] = set()
         self.points = 0
+        self.changes = Changes()
         self.progress = context.progress
         self.warn = context.warn
 
     def found(self, inventory: Inventory) -> None:
         if inventory.device.plugin != self._plugin:
             raise PluginError(f"device {inventory.device.id!r} is not {self._plugin}'s: make it with ctx.device()")
-        self._registry.put([inventory])
+        self.changes.add(self._registry.put([inventory]))
         self._polls.answered(self._registry.device(inventory.device.id))
         self.devices.add(inventory.device.id)
         self.points += len(inventory.points)
         self._context.found(1)
+        self.counted()
+
+    def counted(self, *, devices: int = 0, points: int = 0) -> None:
+        mine = self._counts[self._plugin]
+        mine["devices"] = max(mine["devices"], devices, len(self.devices))
+        mine["points"] = max(mine["points"], points, self.points)
+        self._context.counted({sort: sum(each[sort] for each in self._counts.values()) for sort in mine})
 
 
 class Scans:
@@ -94,8 +109,9 @@ class Scans:
         request = ScanRequest(tuple(params["instances"]), tuple(params["targets"]))
         reports: list[_Report] = []
         failures: list[Exception] = []
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
         for plugin in params["plugins"]:
-            report = _Report(plugin, context, self._registry, self._polls)
+            report = _Report(plugin, context, counts, self._registry, self._polls)
             reports.append(report)
             try:
                 await self._scan(plugin, request, report)
@@ -105,12 +121,9 @@ class Scans:
                     _warn_of(context, plugin, error)
         if len(failures) == len(params["plugins"]):
             raise failures[0]
-        found = {
-            "devices": sum(len(report.devices) for report in reports),
-            "points": sum(report.points for report in reports),
-        }
-        structlog.get_logger().info("scan_done", **found)
-        return found
+        result = _result(reports)
+        structlog.get_logger().info("scan_done", **{name: count for name, count in result.items() if name in _LOGGED})
+        return result
 
     async def _scan(self, plugin: str, request: ScanRequest, report: _Report) -> None:
         driver = self._polls.driver(plugin)
@@ -119,16 +132,16 @@ class Scans:
         self._last[plugin] = self._clock.monotonic()
         await driver.scan(request, report)
         if report.devices and request == ScanRequest():
-            self._note_vanished(plugin, report.devices)
+            report.changes.add(self._note_vanished(plugin, report.devices))
 
-    def _note_vanished(self, plugin: str, found: set[str]) -> None:
+    def _note_vanished(self, plugin: str, found: set[str]) -> Changes:
         """Mark the devices that neither this full scan nor their last poll reached."""
         gone = [
             entry.id
             for entry in self._registry.devices(plugin)
             if entry.id not in found and entry.status is DeviceStatus.OFFLINE and not entry.vanished
         ]
-        self._registry.mark_vanished(gone)
+        return self._registry.mark_vanished(gone)
 
 
 def scan_name(plugin: str) -> str:
@@ -139,6 +152,24 @@ def scan_name(plugin: str) -> str:
 def turns_of(driver: Driver) -> float | None:
     """Say how often to look whether a scan is due, in seconds; None for a driver that scans only when asked."""
     return None if driver.scan_interval_s is None else min(driver.scan_interval_s, RETRY_WHEN_EMPTY_S)
+
+
+def _result(reports: Sequence[_Report]) -> dict[str, Any]:
+    """Sum up what scans of several plugins found, and what is new, changed or gone since the last."""
+    changes = Changes()
+    for report in reports:
+        changes.add(report.changes)
+    counted = {name: len(ids) for name, ids in attrs.asdict(changes).items()}
+    return {
+        "devices": sum(len(report.devices) for report in reports),
+        "points": sum(report.points for report in reports),
+        **counted,
+        "added_ids": changes.added[:MOST_IDS],
+        "vanished_ids": changes.vanished[:MOST_IDS],
+    }
+
+
+_LOGGED = {"devices", "points", *attrs.fields_dict(Changes)}
 
 
 def _warn_of(context: JobContext, plugin: str, error: Exception) -> None:

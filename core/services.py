@@ -33,6 +33,10 @@ class ScanReport(Protocol):
         """Hand over a device with all its points: they are listed and polled from now on."""
         ...
 
+    def counted(self, *, devices: int = 0, points: int = 0) -> None:
+        """Tell how many devices and points are known of so far, where that is more than was handed over."""
+        ...
+
     def warn(self, code: str, detail: str, remedy: str) -> None:
         """Tell what is wrong or may be so, and what to do about it."""
         ...

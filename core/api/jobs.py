@@ -68,12 +68,26 @@ class JobAnswer:
     done: int = field(description="How much of `total` is done.", example=29)
     total: int | None = field(description="How much there is to do; null while that is unknown.", example=29)
     found: int = field(description="How many things it found.", example=29)
+    counts: Mapping[str, int] = field(
+        description="How many of each sort so far; a scan counts devices that answered, and points it has read about.",
+        example={"devices": 29, "points": 707},
+    )
+    time_left_s: float | None = field(
+        description="Seconds that the present phase will take if it goes on as it did; null while that is unknown.",
+        example=2.5,
+    )
     warnings: Collection[JobWarning] = field(
         description="What went less well.",
         example=[{"code": "scan.nothing_found", "detail": "No device answered.", "remedy": "Check the network."}],
     )
     attempts: int = field(description="How often it was tried.", example=1)
-    result: Any = field(description="What came of it, once it has succeeded.", example={"devices": 29, "points": 707})
+    result: Any = field(
+        description="What came of it, once it has succeeded; of a scan, what it found and what changed.",
+        example={
+            "devices": 29, "points": 707, "devices_added": 0, "devices_vanished": 0, "added": 1, "changed": 0,
+            "vanished": 0, "returned": 0, "added_ids": ["bacnet.2001.analog-value.7"], "vanished_ids": [],
+        },
+    )  # fmt: skip
     error: ProblemDocument | None = field(description="Why it failed, if it did.")
     created_at: str = field(format="date-time", example="2026-01-31T12:00:00.000Z")
     started_at: str | None = field(format="date-time", example="2026-01-31T12:00:00.010Z")
@@ -174,6 +188,8 @@ def job_answer(job: Job) -> JobAnswer:
         done=job.done,
         total=job.total,
         found=job.found,
+        counts=job.counts,
+        time_left_s=job.time_left_s,
         warnings=job.warnings,
         attempts=job.attempts,
         result=job.result,

@@ -87,3 +87,9 @@ async def test_a_stream_that_nobody_reads_any_more_stops_no_scan() -> None:
     gone = Gone()
     await shown(gone, *STORY)
     assert gone.tried == 2
+
+
+async def test_a_terminal_shows_how_many_points_were_read_and_how_long_it_will_take() -> None:
+    reading = attrs.evolve(STORY[2], counts={"devices": 3, "points": 120}, time_left_s=12.4)
+    told = await shown(Terminal(), reading)
+    assert "scan: reading 1 of 4 (25%) - 1 device found - 120 points - 12 s left" in told

@@ -334,3 +334,29 @@ def test_whatever_is_submitted_and_cancelled_runs_once_in_order_of_priority_or_n
         await jobs.close()
 
     asyncio.run(play())
+
+
+async def test_the_time_left_follows_from_what_is_done_of_the_phase(bench: Bench, clock: ManualClock):
+    left: list[tuple[float | None, dict[str, int]]] = []
+
+    async def work(context: JobContext, _params: Mapping[str, Any]) -> None:
+        def tell(phase: str, done: int, total: int | None = None) -> None:
+            context.progress(phase, done, total)
+            left.append((job.time_left_s, dict(job.counts)))
+
+        tell("look", 0)
+        tell("read", 0, 10)
+        context.counted({"devices": 2})
+        await clock.sleep(4)
+        tell("read", 2, 10)
+        await clock.sleep(4)
+        tell("read", 8, 10)
+        tell("read", 8, 24)
+        tell("tidy", 8, 24)
+
+    bench.jobs.register(JobKind("work", work), owner="demo")
+    job = bench.jobs.submit("work")
+    await clock.advance(10)
+    assert [seconds for seconds, _counts in left] == [None, None, 16.0, 2.0, 16.0, None]
+    assert left[-1][1] == job.counts == {"devices": 2}
+    assert (job.state, job.time_left_s) == (JobState.SUCCEEDED, None)

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
+import attrs
 import pytest
 from structlog.testing import capture_logs
 
 from core.errors import DeviceTimeout, Invalid, PluginError, PluginNotRunning
 from core.jobs import JobState
-from core.model import DeviceStatus
+from core.model import DeviceStatus, Inventory
 from core.scans import RETRY_WHEN_EMPTY_S
 from core.services import ScanRequest
+
+
+def found(**counts):
+    """What a scan answers, 0 where not told otherwise."""
+    changes = ("devices_added", "devices_vanished", "added", "changed", "vanished", "returned")
+    return {**dict.fromkeys(changes, 0), "added_ids": [], "vanished_ids": [], **counts}
 
 
 async def test_a_scan_lists_what_it_finds_and_polls_it_from_then_on(house, clock, inventory):
@@ -21,7 +28,11 @@ async def test_a_scan_lists_what_it_finds_and_polls_it_from_then_on(house, clock
     with capture_logs() as logs:
         job = house.scans.start("demo")
         await clock.advance(0)
-    assert (job.state, job.result) == (JobState.SUCCEEDED, {"devices": 2, "points": 3})
+    assert (job.state, job.result) == (
+        JobState.SUCCEEDED,
+        found(devices=2, points=3, devices_added=2, added=3, added_ids=["demo.a.t", "demo.a.u", "demo.b.t"]),
+    )
+    assert job.counts == {"devices": 2, "points": 3}
     assert (job.found, job.phase, job.progress) == (2, "looking", 1.0)
     assert house.registry.device_ids() == ("demo.a", "demo.b")
     assert house.registry.device("demo.a").status is DeviceStatus.ONLINE
@@ -41,7 +52,8 @@ async def test_without_a_name_all_drivers_scan(house, clock, inventory):
     first.inventories, second.inventories = [inventory("demo.a", "t")], [inventory("other.a", "t")]
     job = house.scans.start()
     await clock.advance(0)
-    assert job.result == {"devices": 2, "points": 2}
+    assert job.result == found(devices=2, points=2, devices_added=2, added=2, added_ids=["demo.a.t", "other.a.t"])
+    assert job.counts == {"devices": 2, "points": 2}
 
 
 async def test_the_same_scan_is_not_queued_twice(house, clock):
@@ -78,7 +90,8 @@ async def test_one_driver_that_fails_does_not_keep_the_others_from_scanning(hous
     with capture_logs():
         job = house.scans.start()
         await clock.advance(0)
-    assert (job.state, job.result) == (JobState.SUCCEEDED, {"devices": 1, "points": 1})
+    assert job.state is JobState.SUCCEEDED
+    assert (job.result["devices"], job.result["points"]) == (1, 1)
     (warning,) = job.warnings
     assert "demo: " in warning.detail
     assert str(error) in warning.detail
@@ -199,6 +212,112 @@ async def test_a_scan_that_failed_makes_nothing_vanish(house, clock, inventory):
         await clock.advance(0)
     assert not house.registry.device("demo.a").vanished
     assert house.registry.has_device("demo.b")
+
+
+# what is new
+
+
+def building(inventory, *keys, **fields):
+    return [inventory("demo.a", *keys, **fields)]
+
+
+async def scan(house, clock):
+    job = house.scans.start("demo")
+    await clock.advance(0)
+    assert job.state is JobState.SUCCEEDED
+    return job.result
+
+
+async def test_a_rescan_tells_exactly_what_came_and_went_and_changes_no_id(house, clock, inventory):
+    driver = house.driver()
+    keys = [f"p{number}" for number in range(100)]
+    driver.inventories = building(inventory, *keys)
+    await scan(house, clock)
+    slots = {point.id: point.slot for point in house.registry.device("demo.a").points.values()}
+    assert await scan(house, clock) == found(devices=1, points=100)
+    driver.inventories = building(inventory, *keys[10:], *(f"new{number}" for number in range(10)))
+    with capture_logs() as logs:
+        result = await scan(house, clock)
+    new, gone = [f"demo.a.new{number}" for number in range(10)], [f"demo.a.p{number}" for number in range(10)]
+    assert result == found(devices=1, points=100, added=10, vanished=10, added_ids=new, vanished_ids=gone)
+    assert [(line["added"], line["vanished"], line["changed"]) for line in logs] == [(10, 10, 0)]
+    now = house.registry.device("demo.a").points
+    assert {name: now[name].slot for name in slots} == slots
+    assert [name for name in now if now[name].vanished] == gone
+    driver.inventories = building(inventory, *keys)
+    back = await scan(house, clock)
+    assert (back["returned"], back["vanished"], back["added"]) == (10, 10, 0)
+    assert {name: now[name].slot for name in slots} == slots
+
+
+async def test_points_that_are_described_otherwise_have_changed_and_keep_what_people_chose(house, clock, inventory):
+    driver = house.driver()
+    driver.inventories = building(inventory, "t", "u")
+    await scan(house, clock)
+    house.registry.override_point("demo.a.t", lambda chosen: attrs.evolve(chosen, name="Mine", interval=7.0))
+    driver.inventories = [
+        Inventory(each.device, [attrs.evolve(point, unit="percent") for point in each.points])
+        for each in driver.inventories
+    ]
+    assert await scan(house, clock) == found(devices=1, points=2, changed=2)
+    entry = house.registry.point("demo.a.t")
+    assert (entry.name, entry.interval, entry.point.unit) == ("Mine", 7.0, "percent")
+
+
+async def test_an_inventory_that_is_not_complete_makes_nothing_vanish(house, clock, inventory):
+    driver = house.driver()
+    driver.inventories = building(inventory, "t", "u", "v")
+    await scan(house, clock)
+    (whole,) = driver.inventories
+    driver.inventories = [attrs.evolve(whole, points=whole.points[:1], complete=False)]
+    assert await scan(house, clock) == found(devices=1, points=1)
+    assert not any(point.vanished for point in house.registry.device("demo.a").points.values())
+
+
+async def test_points_that_could_not_be_asked_what_they_are_stay_as_they_were_known(house, clock, inventory):
+    driver = house.driver()
+    driver.inventories = building(inventory, "t", unit="percent")
+    await scan(house, clock)
+    (whole,) = driver.inventories
+    bare = [attrs.evolve(point, unit=None) for point in whole.points]
+    driver.inventories = [attrs.evolve(whole, points=bare, unread=frozenset({"demo.a.t"}))]
+    assert await scan(house, clock) == found(devices=1, points=1)
+    assert house.registry.point("demo.a.t").point.unit == "percent"
+    driver.inventories = building(inventory)
+    await scan(house, clock)
+    driver.inventories = [attrs.evolve(whole, points=bare, unread=frozenset({"demo.a.t"}))]
+    assert (await scan(house, clock))["returned"] == 1
+    assert house.registry.point("demo.a.t").point.unit == "percent"
+
+
+async def test_a_vanished_point_is_not_polled_until_it_is_back(house, clock, inventory):
+    driver = house.driver()
+    driver.inventories = building(inventory, "t", "u")
+    await scan(house, clock)
+    driver.inventories = building(inventory, "u")
+    await scan(house, clock)
+    driver.reads.clear()
+    await clock.advance(100)
+    assert {points for _device, points, _at in driver.reads} == {("u",)}
+    driver.inventories = building(inventory, "t", "u")
+    await scan(house, clock)
+    assert driver.times("demo.a", "t")
+
+
+async def test_a_driver_may_count_what_it_has_read_before_it_hands_it_over(house, clock, inventory):
+    driver, heard = house.driver(), []
+
+    async def counting(_request, report):
+        report.counted(devices=2, points=40)
+        heard.append(dict(job.counts))
+        report.found(inventory("demo.a", "t"))
+        heard.append(dict(job.counts))
+
+    driver.scan = counting
+    job = house.scans.start("demo")
+    await clock.advance(0)
+    assert heard == [{"devices": 2, "points": 40}] * 2
+    assert (job.result["devices"], job.result["points"]) == (1, 1)
 
 
 # on schedule

@@ -28,7 +28,11 @@ async def test_a_scan_is_a_job_that_tells_what_it_found(api: Any, inventory: Any
         2,
     )
     assert (job["found"], job["attempts"], job["error"], job["warnings"]) == (2, 1, None, [])
-    assert job["result"] == {"devices": 2, "points": 3}
+    assert (job["counts"], job["time_left_s"]) == ({"devices": 2, "points": 3}, None)
+    assert job["result"] == {
+        "devices": 2, "points": 3, "devices_added": 2, "devices_vanished": 0, "added": 3, "changed": 0, "vanished": 0,
+        "returned": 0, "added_ids": ["demo.1.a", "demo.1.b", "demo.2.a"], "vanished_ids": [],
+    }  # fmt: skip
     assert job["ended_at"].endswith("Z")
     assert driver.scans[0].instances == (2001, "3000-3999")
     assert (await api.get("/api/v1/devices")).ids == ["demo.1", "demo.2"]
