@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import struct
 
-from plugins.bacnet.wire import apdu, bvll, npdu, primitives, read_property, read_property_multiple, tags, who_is
+from plugins.bacnet.wire import (
+    apdu,
+    bvll,
+    bvll_tables,
+    network_messages,
+    npdu,
+    primitives,
+    read_property,
+    read_property_multiple,
+    tags,
+    who_has,
+    who_is,
+)
 from plugins.bacnet.wire.apdu import PropertyError, Service
+from plugins.bacnet.wire.bvll_tables import BdtEntry, End, FdtEntry
 from plugins.bacnet.wire.datatypes import Bits, Date, ObjectId, Ref, Time
+from plugins.bacnet.wire.network_messages import NetworkNumber
 from plugins.bacnet.wire.npdu import Place
+from plugins.bacnet.wire.who_has import IHave, WhoHas
 
 _DEVICE, _INPUT, _VENDOR_S = ObjectId(8, 4001), ObjectId(0, 1), ObjectId(1023, 0x3FFFFF)
 _REFS = [
@@ -18,6 +33,7 @@ _REFS = [
     Ref(_VENDOR_S, 70_000, 300),
     Ref(ObjectId(1, 2), 87),
 ]
+_BBMD = BdtEntry(End("10.0.0.1", 47808), "255.255.255.255")
 _TEXTS = [b"\4\0G\0r", b"\3\0\0\0G", b"\5Gr\xfc", b"\1\x03\x52\x81", b"\2x"]  # in each character set
 _PLACES = [
     {},
@@ -90,8 +106,22 @@ def entries() -> list[tuple[str, bytes]]:
         "who-is": [who_is.write_who_is(), who_is.write_who_is((0, 0x3FFFFF))],
         "i-am": [who_is.write_i_am(who_is.IAm(_DEVICE, 1476, who_is.Segmentation.NONE, 260))],
     }
+    parts |= {
+        "who-has": [who_has.write_who_has(WhoHas(_INPUT)), who_has.write_who_has(WhoHas("Grüße", (1, 70_000)))],
+        "i-have": [who_has.write_i_have(IHave(_DEVICE, _INPUT, "Grüße"))],
+        "network-message": [
+            network_messages.write_who_is_router(),
+            network_messages.write_who_is_router(2001),
+            network_messages.write_i_am_router([1, 2001, 65534]),
+            network_messages.write_number_is(NetworkNumber(2001, configured=True)),
+            b"\x01\x80\x03\x01\x07\xd1",
+        ],
+        "bdt": [bvll_tables.write_bdt([_BBMD, _BBMD]), bvll_tables.write_bdt_ack([_BBMD] * 3)],
+        "fdt": [bvll_tables.write_fdt_ack([FdtEntry(_BBMD.address, 300, 17)] * 2)],
+        "bvlc-result": [bvll_tables.write_result(0), bvll_tables.write_result(0x30)],
+    }
     services = {"read-property": Service.READ_PROPERTY, "read-property-multiple": Service.READ_PROPERTY_MULTIPLE}
-    messages = parts["who-is"] + parts["i-am"]
+    messages = [octets for name in ("who-is", "i-am", "who-has", "i-have") for octets in parts[name]]
     for name, service in services.items():
         messages += [apdu.write_request(service, octets, invoke_id=7) for octets in parts[f"{name}-request"]]
         messages += [apdu.write_complex_ack(service, 7, octets) for octets in parts[f"{name}-result"]]
@@ -105,6 +135,8 @@ def entries() -> list[tuple[str, bytes]]:
     found += [("npdu", octets) for octets in headers]
     for number, octets in enumerate(messages):
         found.append(("datagram", bvll.unicast(headers[number % len(headers)] + octets)))
+    found += [("datagram", octets) for name in ("bdt", "fdt", "bvlc-result") for octets in parts[name]]
+    found += [("datagram", bvll.unicast(octets)) for octets in parts["network-message"]]
     for start in (b"\x81\x0b", b"\x81\x09", b"\x81\x00", b"\x81\x05"):
         found.append(("bvll", start + b"\x00\x0c" + bytes(8)))
     forwarded = bytes(6) + headers[0] + messages[0]

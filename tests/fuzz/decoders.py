@@ -13,11 +13,25 @@ from plugins.bacnet.engine import Engine, Outcome, Path, Request, Tally
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.protocol import Answer
 from plugins.bacnet.requests import answer_of, answers_of, read_multiple, read_one
-from plugins.bacnet.wire import apdu, bvll, npdu, primitives, read_property, read_property_multiple, tags, who_is
+from plugins.bacnet.wire import (
+    apdu,
+    bvll,
+    bvll_tables,
+    network_messages,
+    npdu,
+    primitives,
+    read_property,
+    read_property_multiple,
+    tags,
+    who_has,
+    who_is,
+)
 from plugins.bacnet.wire.apdu import PduType, Service
+from plugins.bacnet.wire.bvll import Function
 from plugins.bacnet.wire.datatypes import Date, Datum, Group, ObjectId, Ref, Time
 from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.items import decode_items
+from plugins.bacnet.wire.network_messages import MessageType
 
 INVOKE_ID = 7
 REFS = [Ref(ObjectId(0, 1), 85), Ref(ObjectId(0, 1), 111), Ref(ObjectId(8, 4001), 76, 0)]
@@ -30,10 +44,24 @@ def datagram(data: bytes) -> None:
     """Read a datagram as it comes from the network, down to the last datum."""
     function = bvll.read_function(data)
     if function not in bvll.CARRIES_NPDU:
+        reader = _TABLES.get(function)
+        if reader is not None:
+            reader(data)
         return
     header = npdu.read_npdu(data, bvll.CARRIES_NPDU[bvll.Function(function)])
     if header.for_application:
         message(data[header.at :])
+    else:
+        network_message(data, header.at)
+
+
+def network_message(data: bytes, at: int = 2) -> None:
+    """Read a message of the network layer; its header ends at an index."""
+    if at >= len(data):
+        raise DecodeError("nothing")
+    reader = _NETWORK_MESSAGES.get(data[at])
+    if reader is not None:
+        str(reader(data, at))
 
 
 def message(data: bytes) -> None:
@@ -56,8 +84,10 @@ def request(data: bytes) -> None:
 
 
 def unconfirmed(data: bytes) -> None:
-    """Read a Who-Is or an I-Am."""
-    str(who_is.read_who_is(data) if data[:2] == who_is.WHO_IS else who_is.read_i_am(data))
+    """Read a Who-Is, an I-Am, a Who-Has or an I-Have."""
+    readers = {who_is.WHO_IS: who_is.read_who_is, who_has.WHO_HAS: who_has.read_who_has}
+    readers[who_has.I_HAVE] = who_has.read_i_have
+    str(readers.get(data[:2], who_is.read_i_am)(data))
 
 
 def complex_ack(data: bytes) -> None:
@@ -199,6 +229,20 @@ _MESSAGES: dict[int, Callable[[bytes], object]] = {
     PduType.ABORT: lambda data: apdu.abort_reason(data[-1]),
 }
 
+_NETWORK_MESSAGES: dict[int, Callable[[bytes, int], object]] = {
+    MessageType.WHO_IS_ROUTER_TO_NETWORK: network_messages.read_who_is_router,
+    MessageType.I_AM_ROUTER_TO_NETWORK: network_messages.read_i_am_router,
+    MessageType.REJECT_MESSAGE_TO_NETWORK: network_messages.read_rejection,
+    MessageType.NETWORK_NUMBER_IS: network_messages.read_number_is,
+}
+
+_TABLES: dict[int, Callable[[bytes], object]] = {
+    Function.RESULT: bvll_tables.read_result,
+    Function.WRITE_BROADCAST_DISTRIBUTION_TABLE: bvll_tables.read_bdt,
+    Function.READ_BROADCAST_DISTRIBUTION_TABLE_ACK: bvll_tables.read_bdt,
+    Function.READ_FOREIGN_DEVICE_TABLE_ACK: bvll_tables.read_fdt,
+}
+
 DECODERS: dict[str, Callable[[bytes], object]] = {
     "datagram": datagram,
     "engine": engine,
@@ -211,6 +255,12 @@ DECODERS: dict[str, Callable[[bytes], object]] = {
     "request": request,
     "who-is": who_is.read_who_is,
     "i-am": who_is.read_i_am,
+    "who-has": who_has.read_who_has,
+    "i-have": who_has.read_i_have,
+    "network-message": network_message,
+    "bdt": bvll_tables.read_bdt,
+    "fdt": bvll_tables.read_fdt,
+    "bvlc-result": bvll_tables.read_result,
     "items": items,
     "npdu": header,
     "bvll": bvll.read_function,
