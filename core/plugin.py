@@ -180,7 +180,7 @@ class Context:
     """What the kernel lends a plugin.
 
     ``publish`` hands in readings that arrive by themselves. ``seen`` tells of a sign of life of a device, which is
-    then polled at once if it was offline.
+    then polled at once if it was offline. ``found`` hands over a device with its points outside of scans.
     """
 
     name: str
@@ -192,6 +192,7 @@ class Context:
     data_dir: Path
     publish: Callable[[Polled], None]
     seen: Callable[[str], None]
+    found: Callable[[Inventory], object] = lambda _inventory: None
 
     def device(self, key: str, *, name: str = "", **fields: Any) -> Device:
         """Describe a device of this plugin; ``fields`` are those of `Device`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -29,13 +30,12 @@ class _Report:
     """Hands what a driver finds to the registry, and how far it is to the job (`core.services.ScanReport`)."""
 
     def __init__(
-        self, plugin: str, context: JobContext, counts: dict[str, Counter[str]], registry: Registry, polls: Polls
+        self, plugin: str, context: JobContext, counts: dict[str, Counter[str]], take: Callable[[Inventory], Changes]
     ) -> None:
         self._plugin = plugin
         self._context = context
         self._counts = counts
-        self._registry = registry
-        self._polls = polls
+        self._take = take
         self.devices: set[str] = set()
         self.points = 0
         self.changes = Changes()
@@ -43,10 +43,7 @@ class _Report:
         self.warn = context.warn
 
     def found(self, inventory: Inventory) -> None:
-        if inventory.device.plugin != self._plugin:
-            raise PluginError(f"device {inventory.device.id!r} is not {self._plugin}'s: make it with ctx.device()")
-        self.changes.add(self._registry.put([inventory]))
-        self._polls.answered(self._registry.device(inventory.device.id))
+        self.changes.add(self._take(inventory))
         self.devices.add(inventory.device.id)
         self.points += len(inventory.points)
         self._context.found(1)
@@ -91,6 +88,14 @@ class Scans:
         params = {"plugins": plugins, "instances": list(instances), "targets": list(targets)}
         return self._jobs.submit(KIND, params, key=repr(params))
 
+    def take(self, plugin: str, inventory: Inventory) -> Changes:
+        """List a device that a plugin found, and have it polled; raises PluginError for one that is not its own."""
+        if inventory.device.plugin != plugin:
+            raise PluginError(f"device {inventory.device.id!r} is not {plugin}'s: make it with ctx.device()")
+        changes = self._registry.put([inventory])
+        self._polls.answered(self._registry.device(inventory.device.id))
+        return changes
+
     def schedule(self, plugin: str, driver: Driver) -> None:
         """Scan at start and then at the driver's interval; sooner again while nothing was found."""
         interval, turns = driver.scan_interval_s, turns_of(driver)
@@ -111,7 +116,7 @@ class Scans:
         failures: list[Exception] = []
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         for plugin in params["plugins"]:
-            report = _Report(plugin, context, counts, self._registry, self._polls)
+            report = _Report(plugin, context, counts, functools.partial(self.take, plugin))
             reports.append(report)
             try:
                 await self._scan(plugin, request, report)
@@ -130,7 +135,8 @@ class Scans:
         if driver is None:
             raise PluginNotRunning(f"{plugin} does not run.")
         self._last[plugin] = self._clock.monotonic()
-        await driver.scan(request, report)
+        known = tuple(entry.device for entry in self._registry.devices(plugin))
+        await driver.scan(attrs.evolve(request, known=known), report)
         if report.devices and request == ScanRequest():
             report.changes.add(self._note_vanished(plugin, report.devices))
 

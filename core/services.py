@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
-from core.model import Command, Inventory, Point, Priorities, Reading, WriteResult
+from core.model import Command, Device, Inventory, Point, Priorities, Reading, WriteResult
 from core.readings import PointGroup, ReadingBatch
 
 
@@ -16,10 +16,12 @@ class ScanRequest:
     """What to look for; all empty: everything.
 
     ``instances`` are device numbers or ranges (``2001``, ``"3000-3999"``), ``targets`` addresses to ask directly.
+    ``known`` are the plugin's devices that are listed already.
     """
 
     instances: tuple[int | str, ...] = ()
     targets: tuple[str, ...] = ()
+    known: tuple[Device, ...] = attrs.field(default=(), eq=False, repr=False)
 
 
 class ScanReport(Protocol):

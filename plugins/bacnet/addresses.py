@@ -11,7 +11,9 @@ DEFAULT_PORT = 47808
 DEFAULT_PREFIX = 24
 LOOPBACK_PREFIX = 8
 
-_STATION = re.compile(r"^(?:(?P<net>\d+):(?P<mac>\d{1,3}|0x[0-9a-fA-F]+)@)?(?P<ip>[0-9.]+)(?::(?P<port>\d+))?$")
+ALL_STATIONS = "*"
+
+_STATION = re.compile(r"^(?:(?P<net>\d+):(?P<mac>\d{1,3}|0x[0-9a-fA-F]+|\*)@)?(?P<ip>[0-9.]+)(?::(?P<port>\d+))?$")
 
 
 @attrs.frozen
@@ -40,7 +42,8 @@ class Interface:
 class Station:
     """A device's address: an IP address and UDP port, and behind a router also its network and MAC there.
 
-    ``interface`` is the text of the interface of ours that reaches it.
+    ``interface`` is the text of the interface of ours that reaches it. A network without MAC stands for all devices
+    there, which a router reaches by a directed broadcast.
     """
 
     interface: str
@@ -50,6 +53,11 @@ class Station:
     mac: bytes = b""
 
     @property
+    def place(self) -> Station:
+        """Where it is, whichever of our interfaces reaches it."""
+        return attrs.evolve(self, interface="")
+
+    @property
     def router(self) -> Station | None:
         """The router that the device is behind, if it is."""
         return None if self.network is None else Station(self.interface, self.ip, self.port)
@@ -57,7 +65,7 @@ class Station:
     def __str__(self) -> str:
         if self.network is None:
             return f"{self.ip}:{self.port}"
-        mac = str(self.mac[0]) if len(self.mac) == 1 else "0x" + self.mac.hex()
+        mac = str(self.mac[0]) if len(self.mac) == 1 else "0x" + self.mac.hex() if self.mac else ALL_STATIONS
         return f"{self.network}:{mac}@{self.ip}:{self.port}"
 
 
@@ -77,6 +85,14 @@ def parse_interface(text: str) -> Interface:
 
 def parse_station(text: str, *, interface: str = "") -> Station:
     """Read ``10.0.5.7:47808`` or, behind a router, ``2001:5@10.0.5.7:47808``; raises ValueError."""
+    station = parse_target(text, interface=interface)
+    if station.network is not None and not station.mac:
+        raise ValueError(f"'{text}' names a whole network, not one device on it")
+    return station
+
+
+def parse_target(text: str, *, interface: str = "") -> Station:
+    """Read what `parse_station` does, or all devices of a network, ``2001:*@10.0.5.7:47808``; raises ValueError."""
     match = _STATION.match(text)
     if match is None:
         raise ValueError(f"'{text}' is not an address; write it like 10.0.5.7:47808")
@@ -87,7 +103,8 @@ def parse_station(text: str, *, interface: str = "") -> Station:
     network = int(match["net"])
     if not 0 < network < 0xFFFF:
         raise ValueError(f"'{network}' is not a network number from 1 to 65534")
-    return Station(interface, match["ip"], port, network, _mac(match["mac"]))
+    mac = b"" if match["mac"] == ALL_STATIONS else _mac(match["mac"])
+    return Station(interface, match["ip"], port, network, mac)
 
 
 def _mac(text: str) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,12 +11,16 @@ import attrs
 from bacpypes3.local.device import DeviceObject
 
 from core.plugin import Clock, DeviceTimeout
+from core.tasks import end_tasks
 from plugins.bacnet.addresses import Interface, Station
+from plugins.bacnet.bbmd import BbmdRequests
 from plugins.bacnet.engine import Engine, Tally
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.link import Link
 from plugins.bacnet.protocol import IAm
+from plugins.bacnet.registration import Registration
 from plugins.bacnet.requests import undecodable
+from plugins.bacnet.routers import Routers
 from plugins.bacnet.stack import BbmdEnd, Busy, ForeignEnd, Stack, Undecodable, build
 from plugins.bacnet.translation import (
     i_am_in,
@@ -25,11 +31,18 @@ from plugins.bacnet.translation import (
     who_is_requests,
     write_request,
 )
+from plugins.bacnet.wire.bvll import CARRIES_NPDU, Function, origin, read_function
+from plugins.bacnet.wire.bvll_tables import End, write_register
 from plugins.bacnet.wire.datatypes import Items, Ref
+from plugins.bacnet.wire.errors import DecodeError
+from plugins.bacnet.wire.network_messages import write_what_is_number, write_who_is_router
+from plugins.bacnet.wire.npdu import GLOBAL_NETWORK, Place, read_npdu, write_npdu
+from plugins.bacnet.wire.who_has import I_HAVE, IHave, WhoHas, read_i_have, write_who_has
 
 MAX_APDU = 1476
 _MAX_SEGMENTS = 64
 _SEGMENTED_ANSWER_S = 20.0
+_EVERYWHERE = Place(GLOBAL_NETWORK, b"")
 
 
 @attrs.frozen
@@ -45,7 +58,8 @@ class Identity:
 class Client:
     """Requests and answers over one interface; raises DeviceTimeout for silence and Refusal for a device's no.
 
-    ``engine`` is there while the client is open. ``heard`` is called with each I-Am, asked for or not.
+    ``engine`` is there while the client is open. ``heard`` is called with each I-Am, asked for or not, ``told`` with
+    each I-Have. ``registration`` is ours as a foreign device, of which ``noticed`` hears that it began or ended.
     """
 
     engine: Engine
@@ -64,27 +78,43 @@ class Client:
         self.link = Link(interface, option=option, hears_broadcasts=foreign is None)
         self.tally = Tally()
         self.heard: Callable[[IAm], None] = lambda _i_am: None
+        self.told: Callable[[IHave, Station], None] = lambda _i_have, _station: None
+        self.routers = Routers(clock)
+        self.bbmds = BbmdRequests(self.link.send, timeout_s=identity.timeout_s, retries=identity.retries)
+        self.registration = None if foreign is None else Registration(_end(foreign[0]), foreign[1], self.bbmds, clock)
+        if self.registration is not None:
+            self.registration.changed = self._registration_changed
+        self.noticed: Callable[[Registration], None] = lambda _registration: None
         self._identity = identity
-        self._foreign = foreign
+        self._foreign = None if foreign is None else foreign[0]
         self._bbmd = bbmd
         self._clock = clock
         self._longest_s = identity.timeout_s * (identity.retries + 1) + _SEGMENTED_ANSWER_S
         self._stack: Stack
         self._end: ForeignEnd | BbmdEnd | None = None
+        self._keeping: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
-        """Open the port, and register with the BBMD where there is one; raises LinkFailed."""
+        """Open the port, and begin to register with the BBMD where there is one; raises LinkFailed."""
         self.link.open()
         self.engine = self.link.engine = Engine(self.link.send, self.tally, self._clock)
         device = _own_device(self._identity)
         self._stack, self._end = build(device, self.link, foreign=self._foreign, bbmd=self._bbmd)
         self._stack.heard = lambda apdu: self.heard(i_am_in(apdu, interface=str(self.interface)))
+        self.link.takes = self._take
+        if self.registration is not None:
+            self._keeping.append(asyncio.create_task(self.registration.keep(), name="bacnet:registration"))
 
     async def close(self) -> None:
         """Leave the network."""
         self.engine.close()
-        if self._end is not None:
-            await self._end.leave()
+        await end_tasks(self._keeping)
+        self._keeping.clear()
+        if self.registration is not None and self.registration.registered:
+            with contextlib.suppress(OSError):
+                self.link.send(write_register(0), self.registration.bbmd)
+        if isinstance(self._end, BbmdEnd):
+            self._end.stop()
         await self._stack.shut()
         await self.link.close()
 
@@ -93,14 +123,29 @@ class Client:
         """Whether the link is ``up``, ``connecting`` or ``down``, and why."""
         if self.link.trouble:
             return "down", self.link.trouble
-        if self._end is not None and not self._end.registered and self._foreign is not None:
-            return "connecting", f"not registered with the BBMD at {self._foreign[0]}"
+        if self.registration is not None and not self.registration.registered:
+            return "connecting", f"not registered with the BBMD at {self._foreign}: {self.registration.reason}"
         return "up", ""
+
+    @property
+    def own_bbmd(self) -> BbmdEnd | None:
+        """Our tables, where we are a BBMD."""
+        return self._end if isinstance(self._end, BbmdEnd) else None
 
     def who_is(self, limits: tuple[int, int] | None = None, *, at: Station | None = None) -> None:
         """Ask who is there, all or within limits: everybody, or the one at an address and those behind it."""
         for request in who_is_requests(limits, at):
             self._stack.request(request)
+
+    def who_has(self, asked: WhoHas, *, at: Station | None = None) -> None:
+        """Ask who has an object, as `who_is` asks who is there."""
+        self._say(write_who_has(asked), at)
+
+    def who_is_router(self, *, at: Station | None = None) -> None:
+        """Ask which networks are behind which routers, and what our network is called."""
+        self._stack.send(write_who_is_router(), at)
+        if at is None:
+            self._stack.send(write_what_is_number(), None)
 
     async def read_long(self, station: Station, ref: Ref) -> Items:
         """Read one property whose value may come in segments."""
@@ -110,6 +155,45 @@ class Client:
     async def write(self, station: Station, ref: Ref, value: bytes, *, priority: int | None = None) -> None:
         """Write one property, of its tagged octets."""
         await self._ask(station, write_request(station, ref, value, priority=priority))
+
+    def _registration_changed(self) -> None:
+        """Let broadcasts through while we are registered, and tell whoever wants to know."""
+        if isinstance(self._end, ForeignEnd) and self.registration is not None:
+            self._end.is_registered(self.registration.registered)
+            self.noticed(self.registration)
+
+    def _say(self, apdu: bytes, at: Station | None) -> None:
+        """Send a message without answer to everybody, or to an address and those behind it."""
+        headers = [write_npdu(destination=_EVERYWHERE)]
+        if at is not None and at.network is not None:
+            headers = [write_npdu(destination=Place(at.network, at.mac))]
+        elif at is not None:
+            headers.append(write_npdu())
+        for header in headers:
+            self._stack.send(header + apdu, at)
+
+    def _take(self, datagram: bytes, address: tuple[str, int]) -> bool:
+        """Hear, below bacpypes3, what is ours alone; answer whether nobody else wants it."""
+        try:
+            function = read_function(datagram)
+            at = CARRIES_NPDU.get(function)
+            if at is None:
+                return self.bbmds.hear(datagram, address)
+            header = read_npdu(datagram, at)
+            sender = origin(datagram) if function == Function.FORWARDED_NPDU else address
+            if header.for_application:
+                if datagram[header.at : header.at + 2] == I_HAVE:
+                    self.told(read_i_have(datagram, header.at), self._station(sender, header.source))
+            elif header.source is None:
+                self.routers.hear(datagram, header.at, self._station(sender, None))
+        except DecodeError:  # bacpypes3 counts it
+            return False
+        return False
+
+    def _station(self, address: tuple[str, int], source: Place | None) -> Station:
+        if source is None:
+            return Station(str(self.interface), *address)
+        return Station(str(self.interface), *address, source.network, source.mac)
 
     async def _ask(self, station: Station, request: Any) -> Any:
         self.tally.requests += 1
@@ -130,6 +214,10 @@ class Client:
             self.tally.refusals += 1
             raise refusal
         return answer
+
+
+def _end(station: Station) -> End:
+    return End(station.ip, station.port)
 
 
 def _own_device(identity: Identity) -> DeviceObject:

@@ -10,7 +10,7 @@ import attrs
 import voluptuous as vol
 
 from core.validators import boolean, glob, integer, number, text
-from plugins.bacnet.addresses import Interface, Station, parse_interface, parse_station
+from plugins.bacnet.addresses import Interface, Station, parse_interface, parse_station, parse_target
 from plugins.bacnet.wire.datatypes import NO_INSTANCE
 
 HIGHEST_INSTANCE = NO_INSTANCE - 1
@@ -166,7 +166,7 @@ SCHEMA: Mapping[Any, Any] = {
         [
             {
                 vol.Required("address"): _parsed(parse_interface),
-                "targets": [_parsed(parse_station)],
+                "targets": [_parsed(parse_target)],
                 vol.Exclusive(
                     "foreign", "foreign or bbmd", msg="a network is registered with a BBMD or is one, not both"
                 ): {

@@ -1,8 +1,9 @@
-"""Finds devices: asks who is there, listens who answers, and notices who has another's number."""
+"""Finds devices: asks who is there and who has what, listens who answers, and asks routers where they lead."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 import attrs
 
@@ -10,9 +11,17 @@ from core.plugin import Clock
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.client import Client
 from plugins.bacnet.protocol import IAm
+from plugins.bacnet.wire.datatypes import ObjectId
+from plugins.bacnet.wire.who_has import IHave, WhoHas
 
 _ROUNDS = 2
 _LONGEST_WAIT_S = 10.0
+
+
+class _Listening(Protocol):
+    """What waits for answers; ``last_new`` is when the last came that was new, in monotonic seconds."""
+
+    last_new: float
 
 
 @attrs.define(eq=False)
@@ -28,7 +37,7 @@ class RollCall:
         if self.ranges and not any(low <= i_am.instance <= high for low, high in self.ranges):
             return
         places = self.answers.setdefault(i_am.instance, {})
-        place = attrs.evolve(i_am.station, interface="")
+        place = i_am.station.place
         if place not in places:
             places[place] = i_am
             self.last_new = now
@@ -42,18 +51,48 @@ class RollCall:
         return False
 
 
+@attrs.define(eq=False)
+class Search:
+    """Who has what a Who-Has asks for."""
+
+    wanted: ObjectId | str
+    answers: dict[tuple[Station, ObjectId], tuple[IHave, Station]] = attrs.field(factory=dict)
+    last_new: float = 0.0
+
+    def note(self, i_have: IHave, station: Station, now: float) -> None:
+        """Take an answer in, if it is one to this question."""
+        key = station.place, i_have.object
+        if self.wanted in (i_have.object, i_have.name) and key not in self.answers:
+            self.answers[key] = i_have, station
+            self.last_new = now
+
+
 class Discovery:
-    """Asks over all networks; ``quiet_s`` without a new answer ends the waiting."""
+    """Asks over networks and at targets, each twice, since a datagram can be lost.
+
+    ``quiet_s`` without a new answer ends the waiting.
+    """
 
     def __init__(self, clock: Clock, *, quiet_s: float) -> None:
         self._clock = clock
         self._quiet_s = quiet_s
-        self._open: set[RollCall] = set()
+        self._calls: set[RollCall] = set()
+        self._searches: set[Search] = set()
+
+    @property
+    def is_calling(self) -> bool:
+        """Whether a Who-Is of ours is being answered."""
+        return bool(self._calls)
 
     def note(self, i_am: IAm) -> None:
         """Take in an I-Am, asked for or not."""
-        for call in self._open:
+        for call in self._calls:
             call.note(i_am, self._clock.monotonic())
+
+    def note_object(self, i_have: IHave, station: Station) -> None:
+        """Take in an I-Have, asked for or not."""
+        for search in self._searches:
+            search.note(i_have, station, self._clock.monotonic())
 
     async def call(
         self,
@@ -61,33 +100,76 @@ class Discovery:
         broadcast: Iterable[Client],
         targets: Sequence[tuple[Client, Station]],
     ) -> RollCall:
-        """Ask everybody and the targets, each twice, since a datagram can be lost; return who answered."""
-        call = RollCall(ranges)
-        clients = tuple(broadcast)
-        self._open.add(call)
+        """Ask who is there; return who answered."""
+        call, clients = RollCall(ranges), tuple(broadcast)
+
+        def ask() -> None:
+            for limits in ranges or (None,):
+                for client in clients:
+                    client.who_is(limits)
+                for client, target in targets:
+                    if not call.heard_from(target):
+                        client.who_is(limits, at=target)
+
+        self._calls.add(call)
         try:
-            for _ in range(_ROUNDS):
-                for limits in ranges or (None,):
-                    for client in clients:
-                        client.who_is(limits)
-                    for client, target in targets:
-                        if not call.heard_from(target):
-                            client.who_is(limits, at=target)
-                await self._until_quiet(call)
+            await self._twice(ask, [call])
         finally:
-            self._open.discard(call)
+            self._calls.discard(call)
         return call
 
-    async def _until_quiet(self, call: RollCall) -> None:
-        started = call.last_new = self._clock.monotonic()
+    async def search(
+        self,
+        wanted: ObjectId | str,
+        ranges: Sequence[tuple[int, int]],
+        broadcast: Iterable[Client],
+        targets: Sequence[tuple[Client, Station]],
+    ) -> Search:
+        """Ask who has an object; return who does."""
+        search, clients = Search(wanted), tuple(broadcast)
+
+        def ask() -> None:
+            for limits in ranges or (None,):
+                for client in clients:
+                    client.who_has(WhoHas(wanted, limits))
+                for client, target in targets:
+                    client.who_has(WhoHas(wanted, limits), at=target)
+
+        self._searches.add(search)
+        try:
+            await self._twice(ask, [search])
+        finally:
+            self._searches.discard(search)
+        return search
+
+    async def routers(self, broadcast: Iterable[Client], targets: Sequence[tuple[Client, Station]]) -> None:
+        """Ask routers where they lead, and wait until they have said so."""
+        clients = tuple(broadcast)
+        listening = {client.routers for client in (*clients, *(client for client, _target in targets))}
+        await self._twice(lambda: ask_routers(clients, targets), list(listening))
+
+    async def _twice(self, ask: Callable[[], None], listening: Sequence[_Listening]) -> None:
+        for _ in range(_ROUNDS):
+            ask()
+            await self._until_quiet(listening)
+
+    async def _until_quiet(self, listening: Sequence[_Listening]) -> None:
+        started = self._clock.monotonic()
+        for each in listening:
+            each.last_new = started
         while True:
             now = self._clock.monotonic()
-            end = min(call.last_new + self._quiet_s, started + _LONGEST_WAIT_S)
+            last = max((each.last_new for each in listening), default=started)
+            end = min(last + self._quiet_s, started + _LONGEST_WAIT_S)
             if now >= end:
                 return
             await self._clock.sleep(end - now)
 
 
-def chosen(places: Mapping[Station, IAm], is_known: Callable[[Station], bool]) -> IAm:
-    """Of the devices that have one number, return the one that had it first."""
-    return next((i_am for place, i_am in places.items() if is_known(place)), next(iter(places.values())))
+def ask_routers(clients: Iterable[Client], targets: Iterable[tuple[Client, Station]]) -> None:
+    """Ask routers where they lead, without waiting."""
+    for client in clients:
+        client.who_is_router()
+    for client, target in targets:
+        if target.network is None:
+            client.who_is_router(at=target)

@@ -20,11 +20,13 @@ from core.plugin import (
     Source,
     WriteResult,
 )
-from plugins.bacnet.addresses import Station, parse_station
+from plugins.bacnet.addresses import Station
 from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig
 from plugins.bacnet.discovery import Discovery
+from plugins.bacnet.duplicates import Duplicates
 from plugins.bacnet.errors import NetworkBusy, Refusal
+from plugins.bacnet.inquiry import Inquiry
 from plugins.bacnet.points import ruled
 from plugins.bacnet.polling import Part, Plan, plan_of
 from plugins.bacnet.profile import Profile
@@ -32,7 +34,7 @@ from plugins.bacnet.profiles import Profiles
 from plugins.bacnet.protocol import Answer, IAm
 from plugins.bacnet.reader import Reader
 from plugins.bacnet.round import Round
-from plugins.bacnet.scanning import Scanner, nearest
+from plugins.bacnet.scanning import Scanner, recalled
 from plugins.bacnet.traffic import Traffic
 from plugins.bacnet.writer import Writer
 
@@ -57,9 +59,13 @@ class BacnetDriver:
         self._reader.recovered = self._network_is_back
         self._writer = Writer(self._reader, config.write)
         self._discovery = Discovery(ctx.clock, quiet_s=config.timeout)
-        self._scanner = Scanner(config, ctx, clients, self._discovery, self._reader, self.profiles)
+        self.duplicates = Duplicates(ctx)
+        self._scanner = Scanner(config, ctx, clients, self._discovery, self._reader, self.profiles, self.duplicates)
+        self.claims = self._scanner.claims
+        self.inquiry = Inquiry(config, ctx.clock, clients, self._discovery, self.claims)
         for client in clients.values():
             client.heard = self._heard
+            client.told = self._discovery.note_object
 
     def configured(self, point: Point) -> Point:
         """Apply the configuration's interval and rules to a point that is known from before a restart."""
@@ -169,10 +175,7 @@ class BacnetDriver:
         profile = self.profiles.get(device.id)
         if profile is None:
             try:
-                station = parse_station(device.address)
-                kept = str(device.attributes.get("interface"))
-                client = self._clients.get(kept) or nearest(self._clients, station)
-                profile = self.profiles.restored(device, str(client.interface))
+                profile = recalled(self.profiles, self._clients, device)
             except ValueError as error:
                 raise DeviceNotFound(f"{device.id} has no address that can be asked: {error}; scan again.") from error
         return profile
@@ -183,6 +186,8 @@ class BacnetDriver:
     def _heard(self, i_am: IAm) -> None:
         self._discovery.note(i_am)
         if i_am.instance != self._config.device.instance:
+            if not self._discovery.is_calling:  # whoever calls judges what is answered
+                self.claims.note(i_am)
             self._ctx.seen(f"{self._ctx.name}.{i_am.instance}")
 
     def _network_is_back(self, profile: Profile) -> None:

@@ -94,6 +94,11 @@ class Refusal(Exception):
         return (self.kind, self.code) in _ANSWER_IS_TOO_LONG
 
     @property
+    def is_passing(self) -> bool:
+        """Whether it says nothing of what was asked for, but that it could not be asked for now."""
+        return (self.kind, self.code) in _PASSING
+
+    @property
     def object_is_missing(self) -> bool:
         """Whether the device does not have the object."""
         return self.code == "unknown-object"
@@ -116,6 +121,20 @@ _ANSWER_IS_TOO_LONG = {
     ("abort", "out-of-resources"),
     ("reject", "buffer-overflow"),
     ("reject", "too-many-arguments"),
+}
+_PASSING = {
+    ("abort", "no-response"),
+    ("abort", "busy"),
+    ("abort", "tsm-timeout"),
+    ("abort", "preempted-by-higher-priority-task"),
+    ("abort", "undecodable-answer"),
+    ("error", "missing-from-answer"),
+    ("error", "device-busy"),
+    ("error", "busy"),
+    ("error", "timeout"),
+    ("error", "internal-error"),
+    ("error", "operational-problem"),
+    ("error", "configuration-in-progress"),
 }
 _NOT_FOUND = {"unknown-object", "unknown-property"}
 _DENIED = {"write-access-denied", "access-denied"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from core.plugin import Context, Inventory
 from plugins.bacnet.config import PointRule
@@ -11,6 +12,7 @@ from plugins.bacnet.errors import Refusal
 from plugins.bacnet.objects import DEVICE, TYPES, Prop
 from plugins.bacnet.points import point_of, questions, ruled, text_in
 from plugins.bacnet.profile import Profile, attributes_of
+from plugins.bacnet.progress import Effort
 from plugins.bacnet.protocol import Answer, IAm
 from plugins.bacnet.reader import Reader
 from plugins.bacnet.wire.datatypes import Datum, ObjectId, Ref
@@ -33,6 +35,18 @@ _ABOUT_DEVICE = (
 )
 
 
+class _ObjectList(NamedTuple):
+    """What a device says that it has, and whether that is all: each entry was told, and is an object's id."""
+
+    objects: list[ObjectId]
+    complete: bool
+
+    @classmethod
+    def of(cls, *entries: Sequence[Datum]) -> _ObjectList:
+        objects = [entry[0] for entry in entries if len(entry) == 1 and isinstance(entry[0], ObjectId)]
+        return cls(objects, len(objects) == len(entries))
+
+
 class Examination:
     """One device's questions and answers; raises DeviceTimeout when it falls silent, Refusal without object list."""
 
@@ -42,14 +56,20 @@ class Examination:
         self._rules = rules
         self._interval = interval
 
-    async def inventory(self, i_am: IAm, profile: Profile) -> Inventory:
-        """Return the device with all points that it has; an object that it cannot tell about loses no other."""
+    async def inventory(self, i_am: IAm, profile: Profile, effort: Effort | None = None) -> Inventory:
+        """Return the device with all points that it has; an object that it cannot tell about loses no other.
+
+        What it could not tell now is no news: the inventory says that it is not complete, or which points are unread.
+        """
         itself = ObjectId(DEVICE, profile.instance)
         about = await self._reader.all(profile, [Ref(itself, prop) for prop in _ABOUT_DEVICE], profile.texts)
-        objects = list(dict.fromkeys(await self._object_list(profile, itself)))
+        listed = await self._object_list(profile, itself)
+        objects = list(dict.fromkeys(listed.objects))
         wanted = [object_id for object_id in objects if object_id.type in TYPES]
         refs = [ref for object_id in wanted for ref in questions(object_id)]
-        answers = await self._reader.all(profile, refs, profile.texts)
+        if effort is not None:
+            effort.began(len(wanted))
+        answers = await self._reader.all(profile, refs, profile.texts, told=_telling(effort, len(refs)))
         answers |= await self._reader.all(profile, _missing_state_texts(answers), profile.texts)
         skipped = Counter(type_name(item.type) for item in objects if item.type not in TYPES and item.type != DEVICE)
         device = self._ctx.device(
@@ -73,10 +93,13 @@ class Examination:
         )
         made = (point_of(device, object_id, answers) for object_id in wanted)
         points = [ruled(point, self._rules, interval=self._interval) for point in made if point is not None]
-        return Inventory(device, points)
+        unread = {
+            str(ref.object) for ref, answer in answers.items() if isinstance(answer, Refusal) and answer.is_passing
+        }
+        return Inventory(device, points, listed.complete, frozenset(f"{device.id}.{key}" for key in unread))
 
-    async def _object_list(self, profile: Profile, itself: ObjectId) -> list[ObjectId]:
-        """Read the object list whole where its answer can come, else by index."""
+    async def _object_list(self, profile: Profile, itself: ObjectId) -> _ObjectList:
+        """Read the object list whole where its answer can come, else by index; what is not told is asked for twice."""
         whole = Ref(itself, Prop.OBJECT_LIST)
         if profile.can_segment and profile.whole_list is not False:
             listed = await self._whole_list(profile, whole)
@@ -93,14 +116,14 @@ class Examination:
                 return listed
         refs = [Ref(itself, Prop.OBJECT_LIST, index) for index in range(1, count + 1)]
         answers = await self._reader.all(profile, refs, profile.values)
-        return [
-            object_id for answer in answers.values() if not isinstance(answer, Refusal) for object_id in _ids(answer)
-        ]
+        missing = [ref for ref, answer in answers.items() if isinstance(answer, Refusal)]
+        answers |= await self._reader.all(profile, missing, profile.values)
+        return _ObjectList.of(*(() if isinstance(answer, Refusal) else answer for answer in answers.values()))
 
-    async def _whole_list(self, profile: Profile, whole: Ref) -> list[ObjectId] | None:
+    async def _whole_list(self, profile: Profile, whole: Ref) -> _ObjectList | None:
         """Read the object list with one request, in segments where it is long; None where the device refuses."""
         try:
-            listed = _ids(await self._reader.one(profile, whole))
+            listed = _ObjectList.of(*((item,) for item in await self._reader.one(profile, whole)))
         except Refusal as refusal:
             profile.whole_list = False
             self._ctx.log.debug("object_list_by_index", device=profile.instance, why=str(refusal))
@@ -120,8 +143,8 @@ def _missing_state_texts(answers: Mapping[Ref, Answer]) -> list[Ref]:
     return missing
 
 
-def _ids(items: Sequence[Datum]) -> list[ObjectId]:
-    return [item for item in items if isinstance(item, ObjectId)]
+def _telling(effort: Effort | None, questions: int) -> Callable[[int], None]:
+    return lambda answered: None if effort is None else effort.read(answered / questions)
 
 
 def _text(answers: Mapping[Ref, Answer], object_id: ObjectId, prop: Prop) -> str:

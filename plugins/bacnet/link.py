@@ -7,7 +7,7 @@ import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import attrs
@@ -42,7 +42,8 @@ class Traffic:
 class Link(Server):  # type: ignore[misc]
     """The lowest layer of a bacpypes3 stack: datagrams in and out of one port of one interface.
 
-    What answers a request of ``engine`` is its own; everything else goes up unchanged. The port is bound exclusively.
+    What answers a request of ``engine`` is its own, what ``takes`` says yes to is its caller's; everything else goes up
+    unchanged. The port is bound exclusively.
     Broadcasts to the subnet come in at a second socket; that one is shared, so that several programs on different
     addresses of this machine each get their copy.
     """
@@ -53,6 +54,7 @@ class Link(Server):  # type: ignore[misc]
         self.traffic = Traffic()
         self.trouble = ""
         self.engine: Engine | None = None
+        self.takes: Callable[[bytes, tuple[str, int]], bool] = lambda _datagram, _address: False
         self._option = option
         self._hears_broadcasts = hears_broadcasts and interface.broadcast is not None
         self._own = (interface.ip, interface.port)
@@ -160,7 +162,7 @@ class Link(Server):  # type: ignore[misc]
                 continue
             traffic.datagrams_in += 1
             traffic.octets_in += len(data)
-            if engine is None or not engine.hear(data, address):
+            if (engine is None or not engine.hear(data, address)) and not self.takes(data, address):
                 self._hand_up(data, address, heard_at)
 
     def _hand_up(self, data: bytes, address: tuple[str, int], heard_at: Any) -> None:

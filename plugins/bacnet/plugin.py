@@ -8,10 +8,12 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from core.plugin import Context, Health, HealthCheck, Metric, Migration, Plugin, Route, hookimpl
 from core.tasks import end_tasks
+from plugins.bacnet.bbmd import named
 from plugins.bacnet.client import Client, Identity
 from plugins.bacnet.config import SCHEMA, BacnetConfig, Network
 from plugins.bacnet.driver import BacnetDriver
 from plugins.bacnet.profiles import MIGRATIONS
+from plugins.bacnet.registration import Registration
 from plugins.bacnet.routes.profiles import ProfileRoutes
 
 
@@ -47,14 +49,22 @@ class BacnetPlugin(Plugin[BacnetConfig]):
 
     @hookimpl
     def register_health_checks(self) -> Iterable[HealthCheck]:
-        return [HealthCheck(f"link {name}", _check(client)) for name, client in self.clients.items()]
+        links = [HealthCheck(f"link {name}", _check(client)) for name, client in self.clients.items()]
+        return [*links, HealthCheck("device numbers", self.driver.duplicates.health)]
 
     @hookimpl
     def register_metrics(self) -> Iterable[Metric]:
+        duplicates = self.driver.duplicates
         return [
-            Metric(f"plantroom_bacnet_{name}_total", "counter", text, self._collect(figure))
-            for name, text, figure in _FIGURES
-        ]
+            *(
+                Metric(f"plantroom_bacnet_{name}_total", "counter", text, self._collect(figure))
+                for name, text, figure in _FIGURES
+            ),
+            Metric(
+                "plantroom_bacnet_duplicate_device_numbers", "gauge", "Device numbers that more than one device has",
+                lambda: [({"plugin": self.ctx.name}, len(duplicates))],
+            ),
+        ]  # fmt: skip
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
@@ -66,8 +76,12 @@ class BacnetPlugin(Plugin[BacnetConfig]):
                 stack.push_async_callback(client.close)
                 self.ctx.log.info("link_open", interface=str(client.interface))
             stack.push_async_callback(profiles.save)
-            keeping = asyncio.create_task(profiles.keep(), name="bacnet:profiles")
-            stack.push_async_callback(end_tasks, [keeping])
+            stack.push_async_callback(self.driver.claims.close)
+            keeping = [
+                asyncio.create_task(profiles.keep(), name="bacnet:profiles"),
+                asyncio.create_task(self.driver.claims.keep(), name="bacnet:claims"),
+            ]
+            stack.push_async_callback(end_tasks, keeping)
             yield
 
     def _client(self, index: int, network: Network) -> Client:
@@ -77,7 +91,16 @@ class BacnetPlugin(Plugin[BacnetConfig]):
         option = f"plugins.{self.ctx.name}.networks[{index}].address"
         foreign = None if network.foreign is None else (network.foreign.station, network.foreign.ttl)
         bbmd = None if network.bbmd is None else network.bbmd.stations
-        return Client(network.interface, identity, option=option, foreign=foreign, bbmd=bbmd, clock=self.ctx.clock)
+        client = Client(network.interface, identity, option=option, foreign=foreign, bbmd=bbmd, clock=self.ctx.clock)
+        client.noticed = self._registration_changed
+        return client
+
+    def _registration_changed(self, registration: Registration) -> None:
+        bbmd = named(registration.bbmd)
+        if registration.registered:
+            self.ctx.log.info("foreign_device_registered", bbmd=bbmd)
+        else:
+            self.ctx.log.warning("foreign_device_unregistered", bbmd=bbmd, reason=registration.reason)
 
     def _collect(self, figure: Callable[[Client], float]) -> Callable[[], Iterable[tuple[Mapping[str, str], float]]]:
         def collect() -> Iterable[tuple[Mapping[str, str], float]]:

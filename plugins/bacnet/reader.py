@@ -53,15 +53,24 @@ class Reader:
             return outcome
         raise outcome
 
-    async def all(self, profile: Profile, refs: Iterable[Ref], budget: Budget) -> dict[Ref, Answer]:
+    async def all(
+        self,
+        profile: Profile,
+        refs: Iterable[Ref],
+        budget: Budget,
+        *,
+        told: Callable[[int], None] = lambda _count: None,
+    ) -> dict[Ref, Answer]:
         """Read properties in chunks of the budget; raises DeviceTimeout when the device is silent.
 
-        A request that alone goes unanswered is torn in two like one that is refused.
+        ``told`` is called with the number of answers so far. A request that alone goes unanswered is torn
+        in two like one that is refused.
         """
         answers: dict[Ref, Answer] = {}
         for entries in pack(((ref,) for ref in refs), budget.octets):
             chunk = [ref for entry in entries for ref in entry]
             answers.update(zip(chunk, await self._patiently(profile, chunk, budget), strict=True))
+            told(len(answers))
         return answers
 
     async def chunk(self, profile: Profile, refs: Sequence[Ref], budget: Budget) -> list[Answer]:

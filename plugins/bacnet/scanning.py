@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 
-import attrs
-
-from core.errors import FieldFault, Invalid
-from core.plugin import Context, DeviceTimeout, ScanReport, ScanRequest
+from core.plugin import Context, Device, DeviceTimeout, Inventory, ScanReport, ScanRequest
 from plugins.bacnet.addresses import Station, parse_station
+from plugins.bacnet.claims import Claims
 from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig, parse_range
-from plugins.bacnet.discovery import Discovery, RollCall, chosen
+from plugins.bacnet.discovery import Discovery, RollCall, ask_routers
+from plugins.bacnet.duplicates import Duplicates
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.examination import Examination
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.profiles import Profiles
+from plugins.bacnet.progress import Effort, Progress
 from plugins.bacnet.protocol import IAm
 from plugins.bacnet.reader import Reader
+from plugins.bacnet.requested import configured_targets, nearest, ranges_of, targets_of
 from plugins.bacnet.together import together
 
 _AT_ONCE = 32
@@ -36,46 +37,72 @@ class Scanner:
         discovery: Discovery,
         reader: Reader,
         profiles: Profiles,
+        duplicates: Duplicates,
     ) -> None:
         self._config = config
         self._ctx = ctx
         self._clients = clients
         self._discovery = discovery
         self._profiles = profiles
+        self._duplicates = duplicates
+        self.claims = Claims(ctx, profiles, reader, duplicates, self.follow)
         self._examination = Examination(reader, ctx, config.points, interval=config.interval)
 
     async def scan(self, request: ScanRequest, report: ScanReport) -> None:
         """Find devices and examine them; raises Invalid for a request that makes no sense."""
-        ranges = _ranges(request.instances) or [parse_range(text) for text in self._config.scan.instances]
-        asked = self._asked(request.targets)
+        ranges = ranges_of(request.instances) or [parse_range(text) for text in self._config.scan.instances]
+        asked = targets_of(self._clients, request.targets)
+        targets = asked or configured_targets(self._config, self._clients)
+        broadcast = () if asked else tuple(self._clients.values())
+        self._recall(request.known)
         report.progress("who-is", 0)
-        broadcast = () if request.targets else self._clients.values()
-        call = await self._discovery.call(ranges, broadcast, asked or self._configured())
-        found = self._chosen(call, report)
-        self._warn_of_silence(call, asked or self._configured(), report)
-        if not found and not asked:
+        started = self._ctx.clock.monotonic()
+        ask_routers(broadcast, targets)
+        call = await self._discovery.call(ranges, broadcast, targets)
+        found = await self._chosen(call, report)
+        self._warn_of_conflicts(started, report)
+        self._warn_of_silence(call, targets, report)
+        if not call.answers and not asked:
             self._warn_of_nothing(report)
         await self._examine(found, report)
 
-    async def _examine(self, found: Sequence[IAm], report: ScanReport) -> None:
-        done = 0
-        window = asyncio.Semaphore(_AT_ONCE)
-        report.progress("examine", 0, len(found))
-
-        async def examine(i_am: IAm) -> None:
-            nonlocal done
-            async with window:
-                await self._examine_one(i_am, report)
-            done += 1
-            report.progress("examine", done, len(found))
-
-        await together(examine(i_am) for i_am in found)
-
-    async def _examine_one(self, i_am: IAm, report: ScanReport) -> None:
-        name = f"{self._ctx.name}.{i_am.instance}"
+    async def follow(self, i_am: IAm) -> None:
+        """Examine a device that is somewhere else by now, and list it there if it can be read."""
         profile = self._profiles.met(i_am)
         try:
             inventory = await self._examination.inventory(i_am, profile)
+        except (DeviceTimeout, Refusal) as error:
+            self._ctx.log.warning("device_not_followed", instance=i_am.instance, error=str(error))
+        except Exception:  # as in a scan: a stranger's device can answer anything
+            self._ctx.log.exception("examination_failed", instance=i_am.instance)
+        else:
+            self._take(profile, inventory)
+            self._ctx.found(inventory)
+
+    def _recall(self, devices: Sequence[Device]) -> None:
+        """Know again where devices were before a restart, so that a newcomer is not taken for one of them."""
+        for device in devices:
+            if self._profiles.get(device.id) is None:
+                with contextlib.suppress(ValueError):
+                    recalled(self._profiles, self._clients, device)
+
+    async def _examine(self, found: Sequence[IAm], report: ScanReport) -> None:
+        window = asyncio.Semaphore(_AT_ONCE)
+        progress = Progress(report, len(found))
+
+        async def examine(i_am: IAm) -> None:
+            async with window:
+                effort = Effort(progress)
+                await self._examine_one(i_am, report, effort)
+                effort.end()
+
+        await together(examine(i_am) for i_am in found)
+
+    async def _examine_one(self, i_am: IAm, report: ScanReport, effort: Effort) -> None:
+        name = f"{self._ctx.name}.{i_am.instance}"
+        profile = self._profiles.met(i_am)
+        try:
+            inventory = await self._examination.inventory(i_am, profile, effort)
         except (DeviceTimeout, Refusal) as error:
             report.warn(
                 "device.unreadable",
@@ -90,45 +117,56 @@ class Scanner:
                 "Report it with the log.",
             )
         else:
-            self._profiles.put(profile)
+            self._take(profile, inventory)
             report.found(inventory)
-
-    def _chosen(self, call: RollCall, report: ScanReport) -> list[IAm]:
-        """Take one device for each number; warn of numbers that more than one has."""
-        found = []
-        for instance, places in sorted(call.answers.items()):
-            if instance == self._config.device.instance:
-                self._warn_of_our_number(list(places), report)
-                continue
-            known = self._profiles.get(f"{self._ctx.name}.{instance}")
-            first = chosen(places, _is_at(known))
-            if len(places) > 1:
-                others = ", ".join(str(place) for place in places)
+            if not inventory.complete:
                 report.warn(
-                    "device.duplicate",
-                    f"Device number {instance} is used at {others}; only {first.station} is listed.",
-                    "Give each device a number of its own, then scan again.",
+                    "device.incomplete",
+                    f"{name} at {i_am.station} did not tell all of its object list; the rest stays as it was.",
+                    "Scan again; if it stays so, look at how busy the device and its network are.",
                 )
-            found.append(first)
-        return found
 
-    def _asked(self, texts: Sequence[str]) -> list[tuple[Client, Station]]:
-        targets = []
-        for index, text in enumerate(texts):
-            try:
-                station = parse_station(text)
-            except ValueError as error:
-                fault = FieldFault(f"targets.{index}", Invalid.code, str(error))
-                raise Invalid(f"A target cannot be asked: {error}.", errors=[fault]) from error
-            targets.append((nearest(self._clients, station), station))
-        return targets
+    def _take(self, profile: Profile, inventory: Inventory) -> None:
+        """Have a device read where it was examined from now on."""
+        before = self._profiles.get(inventory.device.id)
+        if before is not None and before.station.place != profile.station.place:
+            self._ctx.log.info(
+                "device_moved", device=inventory.device.id, before=str(before.station), now=str(profile.station)
+            )
+        self._profiles.put(profile)
 
-    def _configured(self) -> list[tuple[Client, Station]]:
-        return [
-            (self._clients[str(network.interface)], parse_station(target))
-            for network in self._config.networks
-            for target in network.targets
-        ]
+    async def _chosen(self, call: RollCall, report: ScanReport) -> list[IAm]:
+        """Take one device for each number; warn of numbers that more than one has."""
+        own = self._config.device.instance
+        if own in call.answers:
+            self._warn_of_our_number(list(call.answers[own]), report)
+        others = [(instance, places) for instance, places in sorted(call.answers.items()) if instance != own]
+        judged = await together(self.claims.judge(instance, places) for instance, places in others)
+        for instance, _places in others:
+            self._warn_of_duplicate(instance, report)
+        return [i_am for i_am in judged if i_am is not None]
+
+    def _warn_of_duplicate(self, instance: int, report: ScanReport) -> None:
+        duplicate = self._duplicates.get(instance)
+        if duplicate is None:
+            return
+        listed = "none of them is listed, since a write might reach the wrong one"
+        if duplicate.kept is not None:
+            listed = f"the one at {duplicate.kept}, which was there first, stays, and no other is listed"
+        report.warn(
+            "device.duplicate",
+            f"Device number {instance} is used at {duplicate}; {listed}.",
+            "Give each device a number of its own, then scan again.",
+        )
+
+    def _warn_of_conflicts(self, started: float, report: ScanReport) -> None:
+        for client in self._clients.values():
+            for network, stations in client.routers.conflicts(started).items():
+                report.warn(
+                    "router.conflict",
+                    f"Network {network} is behind {' and '.join(str(station) for station in stations)}, as both say.",
+                    "Give each network a number of its own on its router, or remove one of two ways to the same one.",
+                )
 
     def _warn_of_our_number(self, places: Sequence[Station], report: ScanReport) -> None:
         ours = {(client.interface.ip, client.interface.port) for client in self._clients.values()}
@@ -160,27 +198,8 @@ class Scanner:
         )
 
 
-def nearest(clients: Mapping[str, Client], station: Station) -> Client:
-    """Return the client that reaches an address: the one whose subnet it is in, or the first."""
-    for client in clients.values():
-        if ipaddress.IPv4Address(station.ip) in client.interface.network:
-            return client
-    return next(iter(clients.values()))
-
-
-def _is_at(known: Profile | None) -> Callable[[Station], bool]:
-    def check(place: Station) -> bool:
-        return known is not None and attrs.evolve(known.station, interface="") == place
-
-    return check
-
-
-def _ranges(instances: Sequence[int | str]) -> list[tuple[int, int]]:
-    ranges = []
-    for index, instance in enumerate(instances):
-        try:
-            ranges.append(parse_range(instance))
-        except ValueError as error:
-            fault = FieldFault(f"instances.{index}", Invalid.code, str(error))
-            raise Invalid(f"Such devices cannot be looked for: {error}.", errors=[fault]) from error
-    return ranges
+def recalled(profiles: Profiles, clients: Mapping[str, Client], device: Device) -> Profile:
+    """Begin with what was kept of a device over a restart; raises ValueError where that is not enough to ask it."""
+    kept = str(device.attributes.get("interface"))
+    client = clients.get(kept) or nearest(clients, parse_station(device.address))
+    return profiles.restored(device, str(client.interface))

@@ -14,15 +14,17 @@ from bacpypes3.errors import ExecutionError, UnrecognizedService
 from bacpypes3.ipv4.bvll import BVLLCodec
 from bacpypes3.ipv4.service import BIPBBMD, BIPForeign, BIPNormal, UDPMultiplexer
 from bacpypes3.local.device import DeviceObject
-from bacpypes3.pdu import IPv4Address
+from bacpypes3.pdu import PDU, IPv4Address, LocalBroadcast
 from bacpypes3.settings import settings
 
 from plugins.bacnet.addresses import Interface, Station
 from plugins.bacnet.engine import OURS
 from plugins.bacnet.link import Link
+from plugins.bacnet.wire.bvll_tables import BdtEntry, End, FdtEntry
 
 _INVOKE_IDS = range(OURS, 256)
 _MOST_REMEMBERED = 20_000
+_IN_PROCESS = -1  # bacpypes3's own word for a registration that is on its way
 
 
 class Undecodable(Exception):
@@ -36,8 +38,10 @@ class Busy(Exception):
 class Stack(Application):  # type: ignore[misc]
     """A bacpypes3 application that owns its tasks and its outstanding requests.
 
-    ``heard`` is called with each I-Am.
+    ``heard`` is called with each I-Am, ``end`` is the layer that knows how broadcasts leave.
     """
+
+    end: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -75,6 +79,11 @@ class Stack(Application):  # type: ignore[misc]
         done.set_result(None)
         self._own(ApplicationServiceElement.request(self, apdu), None)
         return done
+
+    def send(self, npdu: bytes, at: Station | None) -> None:
+        """Send a message of our own making to an address, or as a broadcast on our network."""
+        destination = LocalBroadcast() if at is None else IPv4Address((at.ip, at.port))
+        self._own(self.end.indication(PDU(npdu, destination=destination)), None)
 
     async def confirmation(self, apdu: Any) -> None:
         """Hand an answer to whoever waits for it; one that could not be decoded has no invoke id any more."""
@@ -146,27 +155,24 @@ class Stack(Application):  # type: ignore[misc]
 
 
 class ForeignEnd(BIPForeign):  # type: ignore[misc]
-    """A foreign device's end of the link that never gives up its registration (bacpypes3 does, once it has expired)."""
+    """A foreign device's end of the link, whose registration is kept for it: bacpypes3 itself stops at a refusal."""
 
-    @property
-    def registered(self) -> bool:
-        """Whether the BBMD has accepted us."""
-        return bool(self.bbmdRegistrationStatus == 0)
+    def __init__(self, bbmd: Station) -> None:
+        super().__init__()
+        self.bbmdAddress = IPv4Address((bbmd.ip, bbmd.port))
+        self.is_registered(False)
 
-    def _registration_expired(self) -> None:
-        super()._registration_expired()
-        self.register(self.bbmdAddress, self.bbmdTimeToLive)
-
-    async def leave(self) -> None:
-        """Stop renewing, and tell the BBMD."""
-        self._stop_tracking_registration()
-        await self._stop_registration(self.bbmdAddress)
+    def is_registered(self, registered: bool) -> None:  # noqa: FBT001 - it is the value
+        """Hand on broadcasts from now on, or have them wait for a moment until there is a registration."""
+        self.bbmdRegistrationStatus = 0 if registered else _IN_PROCESS
+        if registered:
+            self._registration_event.set()
+        else:
+            self._registration_event.clear()
 
 
 class BbmdEnd(BIPBBMD):  # type: ignore[misc]
     """The end of a link that hands broadcasts on to other BBMDs, and to foreign devices that register with us."""
-
-    registered = True
 
     def __init__(self, interface: Interface, peers: Sequence[Station]) -> None:
         here = IPv4Address(f"{interface.ip}/{interface.prefix}:{interface.port}")
@@ -175,7 +181,25 @@ class BbmdEnd(BIPBBMD):  # type: ignore[misc]
         for peer in peers:
             self.add_peer(IPv4Address((peer.ip, peer.port)))
 
-    async def leave(self) -> None:
+    @property
+    def bdt(self) -> tuple[BdtEntry, ...]:
+        """The broadcast distribution table, ourselves included."""
+        return tuple(BdtEntry(End(*each.addrTuple), str(each.netmask)) for each in self.bbmdBDT)
+
+    @bdt.setter
+    def bdt(self, entries: Sequence[BdtEntry]) -> None:
+        self.bbmdBDT = [IPv4Address(f"{each.address.ip}/{each.mask}:{each.address.port}") for each in entries]
+
+    @property
+    def fdt(self) -> tuple[FdtEntry, ...]:
+        """The foreign devices that are registered with us."""
+        return tuple(FdtEntry(End(*each.fdAddress.addrTuple), each.fdTTL, each.fdRemain) for each in self.bbmdFDT)
+
+    def remove_foreign(self, device: End) -> bool:
+        """Forget a foreign device; False where it is not registered."""
+        return bool(self.delete_foreign_device_table_entry(IPv4Address(tuple(device))) == 0)
+
+    def stop(self) -> None:
         """Let registrations expire no more."""
         self._fdt_clock_handle.cancel()
 
@@ -184,20 +208,20 @@ def build(
     device: DeviceObject,
     link: Link,
     *,
-    foreign: tuple[Station, int] | None = None,
+    foreign: Station | None = None,
     bbmd: Sequence[Station] | None = None,
 ) -> tuple[Stack, ForeignEnd | BbmdEnd | None]:
     """Put a device's layers on top of an open link.
 
-    ``foreign`` is a BBMD to register with and the seconds a registration lives; ``bbmd`` are the other BBMDs, where we
-    are to be one (annex J.4, J.5).
+    ``foreign`` is the BBMD that we are registered with; ``bbmd`` are the other BBMDs, where we are to be one
+    (annex J.4, J.5).
     """
     logging.getLogger("bacpypes3").setLevel(logging.CRITICAL + 1)  # what it says, we say in our own words
     settings.route_aware = True  # addresses carry their router, so nothing is asked to find it
     stack: Stack = Stack.from_object_list([device])
     special: ForeignEnd | BbmdEnd | None = None
     if foreign is not None:
-        special = ForeignEnd()
+        special = ForeignEnd(foreign)
     elif bbmd is not None:
         special = BbmdEnd(link.interface, bbmd)
     end = special or BIPNormal()
@@ -205,6 +229,6 @@ def build(
     bind(end, BVLLCodec(), multiplexer.annexJ)
     bind(multiplexer, link)
     stack.nsap.bind(end, None, IPv4Address((link.interface.ip, link.interface.port)))
-    if foreign is not None:
-        end.register(IPv4Address((foreign[0].ip, foreign[0].port)), foreign[1])
+    stack.end = end
+    stack.nse.NetworkNumberIs = lambda _adapter, _npdu: None  # what others call our network is no reason to drop theirs
     return stack, special

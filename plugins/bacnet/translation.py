@@ -7,7 +7,7 @@ from typing import Any
 from bacpypes3.apdu import AbortPDU, ErrorPDU, ReadPropertyRequest, RejectPDU, WhoIsRequest, WritePropertyRequest
 from bacpypes3.basetypes import Segmentation
 from bacpypes3.constructeddata import Any as AnyValue
-from bacpypes3.pdu import GlobalBroadcast, IPv4Address, PDUData, RemoteStation
+from bacpypes3.pdu import GlobalBroadcast, IPv4Address, PDUData, RemoteBroadcast, RemoteStation
 from bacpypes3.primitivedata import ObjectIdentifier, TagList
 
 from plugins.bacnet.addresses import Station
@@ -108,7 +108,11 @@ def _station(address: Any, interface: str) -> Station:
 
 def _address(station: Station) -> Any:
     here = IPv4Address((station.ip, station.port))
-    return here if station.network is None else RemoteStation(station.network, station.mac, route=here)
+    if station.network is None:
+        return here
+    if not station.mac:
+        return RemoteBroadcast(station.network, route=here)
+    return RemoteStation(station.network, station.mac, route=here)
 
 
 def _object_id(object_id: ObjectId) -> Any:

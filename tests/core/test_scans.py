@@ -304,6 +304,25 @@ async def test_a_vanished_point_is_not_polled_until_it_is_back(house, clock, inv
     assert driver.times("demo.a", "t")
 
 
+async def test_a_driver_is_told_which_devices_are_listed_already(house, clock, inventory):
+    driver = house.driver()
+    house.driver("other")
+    device = house.device("demo.a", "t")
+    house.device("other.b", "t")
+    await scan(house, clock)
+    assert driver.scans[0].known == (device,)
+
+
+async def test_a_device_may_be_handed_over_outside_of_scans(house, clock, inventory):
+    driver = house.driver()
+    changes = house.scans.take("demo", inventory("demo.a", "t"))
+    assert (changes.devices_added, changes.added) == (["demo.a"], ["demo.a.t"])
+    await clock.advance(0)
+    assert driver.times("demo.a")
+    with pytest.raises(PluginError, match="is not demo's"):
+        house.scans.take("demo", inventory("other.a", "t"))
+
+
 async def test_a_driver_may_count_what_it_has_read_before_it_hands_it_over(house, clock, inventory):
     driver, heard = house.driver(), []
 

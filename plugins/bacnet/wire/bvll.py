@@ -32,7 +32,7 @@ class Function(enum.IntEnum):
     ORIGINAL_BROADCAST_NPDU = 0x0B
 
 
-CARRIES_NPDU = {
+CARRIES_NPDU: dict[int, int] = {
     Function.FORWARDED_NPDU: HEADER + _ORIGIN,
     Function.DISTRIBUTE_BROADCAST_TO_NETWORK: HEADER,
     Function.ORIGINAL_UNICAST_NPDU: HEADER,
@@ -44,6 +44,14 @@ CARRIES_NPDU = {
 def unicast(npdu: bytes) -> bytes:
     """Put a message into an envelope for one station."""
     return b"\x81\x0a" + (len(npdu) + HEADER).to_bytes(2, "big") + npdu
+
+
+def origin(datagram: bytes) -> tuple[str, int]:
+    """Return who first sent a Forwarded-NPDU, by IPv4 address and UDP port (J.2.5); raises DecodeError."""
+    if len(datagram) < HEADER + _ORIGIN:
+        raise DecodeError("the octets end within an address")
+    ip = ".".join(str(octet) for octet in datagram[HEADER : HEADER + 4])
+    return ip, int.from_bytes(datagram[HEADER + 4 : HEADER + _ORIGIN], "big")
 
 
 def read_function(datagram: bytes) -> int:

@@ -16,7 +16,7 @@ LONGEST_TTL_S = 0xFFFF
 
 
 class ResultCode(enum.IntEnum):
-    """What a BBMD says to a request (J.2.2)."""
+    """What a BBMD says to a request (J.2.1)."""
 
     SUCCESSFUL_COMPLETION = 0x0000
     WRITE_BROADCAST_DISTRIBUTION_TABLE_NAK = 0x0010
@@ -50,17 +50,17 @@ class FdtEntry(NamedTuple):
 
 
 def write_read_bdt() -> bytes:
-    """Write a Read-Broadcast-Distribution-Table (J.2.4)."""
+    """Write a Read-Broadcast-Distribution-Table (J.2.3)."""
     return _write(Function.READ_BROADCAST_DISTRIBUTION_TABLE)
 
 
 def write_bdt(entries: Iterable[BdtEntry]) -> bytes:
-    """Write a Write-Broadcast-Distribution-Table (J.2.3)."""
+    """Write a Write-Broadcast-Distribution-Table (J.2.2)."""
     return _write(Function.WRITE_BROADCAST_DISTRIBUTION_TABLE, _bdt_octets(entries))
 
 
 def write_bdt_ack(entries: Iterable[BdtEntry]) -> bytes:
-    """Write the answer that has the table (J.2.5)."""
+    """Write the answer that has the table (J.2.4)."""
     return _write(Function.READ_BROADCAST_DISTRIBUTION_TABLE_ACK, _bdt_octets(entries))
 
 
@@ -105,7 +105,7 @@ def write_register(ttl_s: int) -> bytes:
 
 
 def write_result(code: int) -> bytes:
-    """Write a BVLC-Result (J.2.2)."""
+    """Write a BVLC-Result (J.2.1)."""
     return _write(Function.RESULT, _two(code))
 
 

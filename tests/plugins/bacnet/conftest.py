@@ -246,12 +246,16 @@ class Report:
     inventories: dict[str, Inventory] = attrs.field(factory=dict)
     warnings: list[tuple[str, str, str]] = attrs.field(factory=list)
     steps: list[tuple[str, int, int | None]] = attrs.field(factory=list)
+    counts: list[tuple[int, int]] = attrs.field(factory=list)
 
     def progress(self, phase: str, done: int, total: int | None = None) -> None:
         self.steps.append((phase, done, total))
 
     def found(self, inventory: Inventory) -> None:
         self.inventories[inventory.device.id] = inventory
+
+    def counted(self, *, devices: int = 0, points: int = 0) -> None:
+        self.counts.append((devices, points))
 
     def warn(self, code: str, detail: str, remedy: str) -> None:
         self.warnings.append((code, detail, remedy))
@@ -271,6 +275,7 @@ class House:
 
     plugin: BacnetPlugin
     seen: list[str]
+    found: list[Inventory]
 
     async def scan(self, **request: Any) -> Report:
         report = Report()
@@ -319,6 +324,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
             **options: Any,
         ) -> House:
             seen: list[str] = []
+            found: list[Inventory] = []
             clock = SystemClock()
             ctx = Context(
                 name="bacnet",
@@ -330,12 +336,13 @@ async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
                 data_dir=tmp_path,
                 publish=lambda _polled: None,
                 seen=seen.append,
+                found=found.append,
             )
             network = Network(address, tuple(targets), foreign, bbmd)
             config = BacnetConfig(**({"networks": (network,), "timeout": 0.25, "retries": 0} | options))
             plugin = BacnetPlugin(config, ctx)
             await storage.migrate("bacnet", plugin.register_migrations())
             await running.enter_async_context(plugin.lifespan())
-            return House(plugin, seen)
+            return House(plugin, seen, found)
 
         yield start

@@ -132,7 +132,7 @@ async def test_what_comes_while_too_much_is_at_work_is_dropped_and_counted(bench
 async def test_what_has_no_way_out_is_a_link_that_is_down_until_something_gets_out(bench, start):
     bench.device("127.0.0.91/8:47910", 2001)
     house = await start(HERE)
-    (check,) = house.plugin.register_health_checks()
+    check, _numbers = house.plugin.register_health_checks()
     assert check.check() == (Health.OK, "up")
     house.plugin.clients[HERE].link.trouble = "10.0.0.1:47808: Network is unreachable"
     assert check.check() == (Health.DEGRADED, "down: 10.0.0.1:47808: Network is unreachable")
@@ -178,17 +178,6 @@ async def test_a_bbmd_of_ours_polls_on_the_port_by_which_others_reach_further(be
             rows = await house.read(house.group(report.inventories["bacnet.2002"]))
             assert rows["analog-input.1"][0] == 21.5
     assert next(iter(ours.plugin.clients.values())).state == ("up", "")
-
-
-async def test_an_expired_registration_is_asked_for_again(bench, start, until):
-    _device, bbmd = bench.bbmd("127.0.0.91/8:47911", 2001)
-    house = await start("127.0.0.90/8:47912", foreign=Foreign("127.0.0.91:47911", 30))
-    client = next(iter(house.plugin.clients.values()))
-    await until(lambda: client.state == ("up", ""))
-    client._end._registration_expired()
-    assert client.state[0] == "connecting"
-    await until(lambda: client.state == ("up", ""))
-    assert len(bbmd.bbmdFDT) == 1
 
 
 async def test_a_prefix_without_broadcast_still_reaches_targets(bench, start):
