@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import attrs
 from bacpypes3.local.device import DeviceObject
@@ -38,6 +38,8 @@ from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.network_messages import write_what_is_number, write_who_is_router
 from plugins.bacnet.wire.npdu import GLOBAL_NETWORK, Place, read_npdu, write_npdu
 from plugins.bacnet.wire.who_has import I_HAVE, IHave, WhoHas, read_i_have, write_who_has
+
+LinkState: TypeAlias = Literal["up", "connecting", "down"]
 
 MAX_APDU = 1476
 _MAX_SEGMENTS = 64
@@ -119,7 +121,7 @@ class Client:
         await self.link.close()
 
     @property
-    def state(self) -> tuple[str, str]:
+    def state(self) -> tuple[LinkState, str]:
         """Whether the link is ``up``, ``connecting`` or ``down``, and why."""
         if self.link.trouble:
             return "down", self.link.trouble

@@ -14,6 +14,9 @@ from plugins.bacnet.config import SCHEMA, BacnetConfig, Network
 from plugins.bacnet.driver import BacnetDriver
 from plugins.bacnet.profiles import MIGRATIONS
 from plugins.bacnet.registration import Registration
+from plugins.bacnet.routes.bbmds import BbmdRoutes
+from plugins.bacnet.routes.inquiries import InquiryRoutes
+from plugins.bacnet.routes.networks import NetworkRoutes
 from plugins.bacnet.routes.profiles import ProfileRoutes
 
 
@@ -41,7 +44,12 @@ class BacnetPlugin(Plugin[BacnetConfig]):
 
     @hookimpl
     def register_routes(self) -> Iterable[Route]:
-        return ProfileRoutes(self.ctx.name, self.driver.profiles).routes
+        return [
+            *ProfileRoutes(self.ctx.name, self.driver.profiles).routes,
+            *NetworkRoutes(self.driver, self.clients).routes,
+            *InquiryRoutes(self.ctx.name, self.driver).routes,
+            *BbmdRoutes(self.clients).routes,
+        ]
 
     @hookimpl
     def register_migrations(self) -> Iterable[Migration]:
