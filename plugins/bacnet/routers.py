@@ -57,7 +57,7 @@ class Routers:
             for network, heard_at in router.networks.items():
                 if heard_at >= since:
                     found.setdefault(network, []).append(router.station)
-        return {network: stations for network, stations in sorted(found.items()) if len(stations) > 1}
+        return {network: sorted(stations, key=str) for network, stations in sorted(found.items()) if len(stations) > 1}
 
     def forget(self, before: float) -> None:
         """Forget what was not said again since a (monotonic) time."""

@@ -11,7 +11,7 @@ from bacpypes3.apdu import UnconfirmedRequestPDU
 from bacpypes3.app import Application, DeviceInfo
 from bacpypes3.comm import ApplicationServiceElement, bind
 from bacpypes3.errors import ExecutionError, UnrecognizedService
-from bacpypes3.ipv4.bvll import BVLLCodec
+from bacpypes3.ipv4.bvll import BVLLCodec, DistributeBroadcastToNetwork, Result
 from bacpypes3.ipv4.service import BIPBBMD, BIPForeign, BIPNormal, UDPMultiplexer
 from bacpypes3.local.device import DeviceObject
 from bacpypes3.pdu import PDU, IPv4Address, LocalBroadcast
@@ -20,7 +20,7 @@ from bacpypes3.settings import settings
 from plugins.bacnet.addresses import Interface, Station
 from plugins.bacnet.engine import OURS
 from plugins.bacnet.link import Link
-from plugins.bacnet.wire.bvll_tables import BdtEntry, End, FdtEntry
+from plugins.bacnet.wire.bvll_tables import BdtEntry, End, FdtEntry, ResultCode
 
 _INVOKE_IDS = range(OURS, 256)
 _MOST_REMEMBERED = 20_000
@@ -181,6 +181,13 @@ class BbmdEnd(BIPBBMD):  # type: ignore[misc]
         for peer in peers:
             self.add_peer(IPv4Address((peer.ip, peer.port)))
 
+    async def confirmation(self, lpdu: Any) -> None:
+        """Hand on no broadcast of a stranger's: one that we have forgotten learns so, and registers again (J.4.5)."""
+        if isinstance(lpdu, DistributeBroadcastToNetwork) and not self._is_registered(lpdu.pduSource):
+            await self.request(Result(ResultCode.DISTRIBUTE_BROADCAST_TO_NETWORK_NAK, destination=lpdu.pduSource))
+            return
+        await super().confirmation(lpdu)
+
     @property
     def bdt(self) -> tuple[BdtEntry, ...]:
         """The broadcast distribution table, ourselves included."""
@@ -202,6 +209,9 @@ class BbmdEnd(BIPBBMD):  # type: ignore[misc]
     def stop(self) -> None:
         """Let registrations expire no more."""
         self._fdt_clock_handle.cancel()
+
+    def _is_registered(self, device: Any) -> bool:
+        return any(each.fdAddress == device for each in self.bbmdFDT)
 
 
 def build(

@@ -87,8 +87,9 @@ def write_number_is(number: NetworkNumber) -> bytes:
 def read_number_is(data: bytes, at: int) -> NetworkNumber:
     """Read a Network-Number-Is; ``at`` is where the header ends. Raises DecodeError."""
     at = _begin(data, at, MessageType.NETWORK_NUMBER_IS)
-    if len(data) != at + _NETWORK + 1 or data[at + _NETWORK] > 1:
+    if len(data) != at + _NETWORK + 1:
         raise DecodeError("not a network number and how it is known")
+    # The standard has 0 and 1, bacpypes3 says 3 for a number that somebody configured.
     return NetworkNumber(data[at] << 8 | data[at + 1], bool(data[at + _NETWORK]))
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import attrs
 import pytest
-from bacpypes3.apdu import AbortPDU, AbortReason, ComplexAckPDU, ConfirmedRequestPDU
+from bacpypes3.apdu import AbortPDU, AbortReason, ComplexAckPDU, ConfirmedRequestPDU, IAmRequest
 from bacpypes3.app import Application
 from bacpypes3.basetypes import Segmentation
 from bacpypes3.comm import bind
@@ -25,7 +25,7 @@ from bacpypes3.local.analog import AnalogInputObject, AnalogOutputObject
 from bacpypes3.local.device import DeviceObject
 from bacpypes3.local.object import Object
 from bacpypes3.netservice import NetworkServiceAccessPoint, NetworkServiceElement
-from bacpypes3.pdu import IPv4Address, LocalStation
+from bacpypes3.pdu import IPv4Address, LocalBroadcast, LocalStation
 from bacpypes3.vlan import VirtualNetwork, VirtualNode
 
 from core.clock import SystemClock
@@ -48,6 +48,7 @@ class Equipment(Application):
 
     knows_multiple = True
     mute = False
+    deaf = False
     chokes_on: int | None = None
     hangs_on: int | None = None
     hangs_beyond: int | None = None
@@ -65,7 +66,20 @@ class Equipment(Application):
             self.requests += 1
             if self.mute:
                 return
+        elif self.deaf:
+            return
         await super().indication(apdu)
+
+    def says_i_am(self, instance: int) -> None:
+        """Broadcast an I-Am for a number, its own or not."""
+        i_am = IAmRequest(
+            iAmDeviceIdentifier=("device", instance),
+            maxAPDULengthAccepted=1476,
+            segmentationSupported="no-segmentation",
+            vendorID=999,
+            destination=LocalBroadcast(),
+        )
+        self.request(i_am)
 
     async def response(self, apdu: Any) -> None:
         """Keep to our own APDU length too; bacpypes3 minds only the client's."""

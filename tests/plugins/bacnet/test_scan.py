@@ -133,6 +133,8 @@ async def test_two_routers_may_lead_to_networks_of_one_number(bench, start):
         rows = await house.read(house.group(inventory))
         values[name] = rows["analog-input.1"][0]
     assert values == {"bacnet.3001": 1.0, "bacnet.3002": 2.0}
+    assert report.codes == ["router.conflict"]
+    assert "Network 2001 is behind 127.0.0.92:47901 and 127.0.0.93:47901" in report.warnings[0][1]
 
 
 @pytest.mark.parametrize(("apdu", "count"), [(50, 20), (206, 70), (480, 70)])
@@ -205,18 +207,6 @@ async def test_a_silent_device_is_told_of_and_holds_up_nobody(bench, start):
     assert list(report.inventories) == ["bacnet.2002"]
     assert report.codes == ["device.unreadable"]
     assert "bacnet.2001 at 127.0.0.91:47900" in report.warnings[0][1]
-
-
-async def test_two_devices_with_one_number_are_both_named_and_the_first_stays(bench, start):
-    bench.device("127.0.0.91/8:47900", 2001, [bench.analog_input(1)])
-    house = await start(HERE)
-    await house.scan()
-    bench.device("127.0.0.89/8:47900", 2001, [bench.analog_input(2)])
-    report = await house.scan()
-    assert report.codes == ["device.duplicate"]
-    assert "127.0.0.89:47900" in report.warnings[0][1]
-    assert "127.0.0.91:47900" in report.warnings[0][1]
-    assert report.inventories["bacnet.2001"].device.address == "127.0.0.91:47900"
 
 
 async def test_a_device_with_our_own_number_is_told_of_and_not_listed(bench, start):

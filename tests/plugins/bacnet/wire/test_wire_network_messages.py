@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from bacpypes3.basetypes import NetworkNumberQuality
 from bacpypes3.npdu import (
     NPDU,
     IAmRouterToNetwork,
@@ -55,6 +56,11 @@ def test_a_network_number_is_the_same_as_bacpypes3_s_and_read_by_both(network, c
     assert messages.read_number_is(octets, at(octets)) == (network, configured)
 
 
+def test_a_number_that_bacpypes3_knows_by_configuration_is_read_as_such():
+    octets = octets_of(NetworkNumberIs(100, NetworkNumberQuality.configured))
+    assert messages.read_number_is(octets, at(octets)) == (100, True)
+
+
 def test_a_what_is_network_number_is_the_same_as_bacpypes3_s():
     assert octets_of(WhatIsNetworkNumber()) == messages.write_what_is_number() == b"\x01\x80\x12"
 
@@ -72,7 +78,7 @@ def test_a_rejection_of_bacpypes3_s_is_read(reason, network):
         (messages.read_i_am_router, b"\x01\x80\x00"),
         (messages.read_i_am_router, b"\x01\x80"),
         (messages.read_number_is, b"\x01\x80\x13\x07\xd1"),
-        (messages.read_number_is, b"\x01\x80\x13\x07\xd1\x02"),
+        (messages.read_number_is, b"\x01\x80\x13\x07\xd1\x01\x00"),
         (messages.read_who_is_router, b"\x01\x80\x00\x07"),
         (messages.read_rejection, b"\x01\x80\x03\x01\x07\xd1\x00"),
     ],
