@@ -139,6 +139,7 @@ class DeviceRefused(DeviceError):
         "The device is busy, being configured, or out of resources: the same request may do later.",
         "It does not know the service or the property that is needed.",
         "It says that the object cannot be read or written now, for a reason that only its vendor's manual tells.",
+        "It is asked as a BBMD and is none, or does not let its tables be changed: `kind` is `result` then.",
     )
     remedy = "See the device's own error class and code in the answer."
     example = Example(

@@ -27,10 +27,23 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kw
         case.headers["Idempotency-Key"] = f"{run}-{next(numbers)}"
     if case.operation.label == "POST /api/v1/scans" and isinstance(case.body, dict) and case.body.get("plugin"):
         case.body["plugin"] = "bacnet"
+    if case.operation.label.startswith("POST /api/v1/bacnet/who-") and isinstance(case.body, dict):
+        mend_inquiry(case.body, has=case.operation.label.endswith("who-has"))
     if case.operation.label == "PUT /api/v1/points/{point_id}/value" and isinstance(case.body, dict):
         point = found(f"{case.operation.base_url}api/v1/points/", case.path_parameters["point_id"])
         if point is not None and point["reading"] is not None and "value" in case.body:
             case.body["value"] = point["reading"]["value"]
+
+
+def mend_inquiry(body: dict[str, Any], *, has: bool) -> None:
+    """Ask for ranges that go up, at addresses that there are, and for an object by one of its names."""
+    body["instances"] = [2001, "2001-2005"] if body.get("instances") else []
+    if has and body.get("name") is not None:
+        body["object_id"] = None
+    elif has:
+        body["object_id"] = "analog-input.1"
+    elif body.get("targets"):
+        body["targets"] = ["127.0.0.1:47809"]
 
 
 def found(at: str, point_id: str) -> Any:

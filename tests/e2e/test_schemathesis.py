@@ -20,6 +20,9 @@ ASK_A_DEVICE = {
     "get_points_by_point_id_priorities",
     "post_readings_query",
     "post_writes",
+    "get_bacnet_bbmds_by_address",
+    "put_bacnet_bbmds_by_address_bdt",
+    "post_bacnet_bbmds_by_address_fdt_remove",
 }
 
 
