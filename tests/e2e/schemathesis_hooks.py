@@ -18,10 +18,9 @@ numbers = itertools.count(1)
 
 @schemathesis.hook
 def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kwargs: dict[str, Any]) -> None:
-    """Mend what only looks right.
+    """Mend what only looks right: cursors are ours to make, keys are used once, and what a point has suits it.
 
-    Cursors are ours to make, keys are used once, what a point has suits it, ranges go up, and an object is looked for by
-    its id or its name.
+    Ranges go up, and an object is looked for by its id or by its name.
     """
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
