@@ -243,6 +243,7 @@ class Kernel:
             data_dir=self.settings.data_dir,
             publish=lambda polled: self.polls.take(name, polled),
             seen=self.polls.seen,
+            live=lambda points, every: self.polls.live(name, points, every),
         )
 
     async def admit(self, plugin: LoadedPlugin) -> None:

@@ -50,6 +50,11 @@ class Discovery:
         self._quiet_s = quiet_s
         self._open: set[RollCall] = set()
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody is being asked for, so that an I-Am is likely an answer."""
+        return bool(self._open)
+
     def note(self, i_am: IAm) -> None:
         """Take in an I-Am, asked for or not."""
         for call in self._open:

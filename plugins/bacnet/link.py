@@ -7,7 +7,7 @@ import contextlib
 import errno
 import ipaddress
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import attrs
@@ -42,9 +42,9 @@ class Traffic:
 class Link(Server):  # type: ignore[misc]
     """The lowest layer of a bacpypes3 stack: datagrams in and out of one port of one interface.
 
-    What answers a request of ``engine`` is its own; everything else goes up unchanged. The port is bound exclusively.
-    Broadcasts to the subnet come in at a second socket; that one is shared, so that several programs on different
-    addresses of this machine each get their copy.
+    What answers a request of ``engine`` is its own, and what ``overhears`` takes; all else goes up unchanged. The port
+    is bound exclusively. Broadcasts to the subnet come in at a second socket; that one is shared, so that several
+    programs on different addresses of this machine each get their copy.
     """
 
     def __init__(self, interface: Interface, *, option: str, hears_broadcasts: bool = True) -> None:
@@ -53,6 +53,7 @@ class Link(Server):  # type: ignore[misc]
         self.traffic = Traffic()
         self.trouble = ""
         self.engine: Engine | None = None
+        self.overhears: Callable[[bytes, tuple[str, int]], bool] = lambda _data, _address: False
         self._option = option
         self._hears_broadcasts = hears_broadcasts and interface.broadcast is not None
         self._own = (interface.ip, interface.port)
@@ -160,7 +161,7 @@ class Link(Server):  # type: ignore[misc]
                 continue
             traffic.datagrams_in += 1
             traffic.octets_in += len(data)
-            if engine is None or not engine.hear(data, address):
+            if (engine is None or not engine.hear(data, address)) and not self.overhears(data, address):
                 self._hand_up(data, address, heard_at)
 
     def _hand_up(self, data: bytes, address: tuple[str, int], heard_at: Any) -> None:
