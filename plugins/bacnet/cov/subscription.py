@@ -55,6 +55,7 @@ class Subscription:
     chunk: Chunk
     state: State = State.WAITING
     why: str = ""
+    sent_at: float = 0.0
     expires_at: float = 0.0
     renew_at: float = 0.0
     notifications: int = 0
@@ -97,10 +98,10 @@ class Subscription:
         """Make the request that ends it (13.14.1.2)."""
         return cancellation(path, self.process_id, self.object_id)
 
-    def accepted(self, sent_at: float, now: float, *, lifetime_s: int) -> None:
+    def accepted(self, now: float, *, lifetime_s: int) -> None:
         """Note that the device took it, for so many seconds from when it was asked."""
-        self.expires_at = sent_at + lifetime_s
-        self.renew_at = sent_at + random.uniform(_RENEWED_FROM, _RENEWED_TO) * lifetime_s
+        self.expires_at = self.sent_at + lifetime_s
+        self.renew_at = self.sent_at + random.uniform(_RENEWED_FROM, _RENEWED_TO) * lifetime_s
         self.why = ""
         if self.state is State.LIVE or self.notifications > self.heard_at_subscribing:
             self.become_live()

@@ -16,6 +16,7 @@ from core.plugin import (
     Device,
     DeviceTimeout,
     Kind,
+    PlantroomError,
     Point,
     PointGroup,
     ReadingBatch,
@@ -141,9 +142,11 @@ class Subscriptions:
             return False
         watch, subscription = known
         self.notifications += 1
-        row = subscription.row(data, notification, self._ctx.clock.utc())
+        now = self._ctx.clock.utc()
+        row = subscription.row(data, notification, now)
         if row is not None:
-            self._ctx.publish(batch_of(subscription.chunk, [row], time=self._ctx.clock.utc(), source=Source.COV))
+            with contextlib.suppress(PlantroomError):  # of a point that was deleted a moment ago
+                self._ctx.publish(batch_of(subscription.chunk, [row], time=now, source=Source.COV))
             watch.notified(subscription)
         return True
 

@@ -10,7 +10,7 @@ from typing import Any
 from core.errors import PlantroomError
 from core.plugin import Context, Device, DeviceTimeout, Kind, Point
 from plugins.bacnet.config import Cov
-from plugins.bacnet.cov.subscription import NEVER, State, Subscription
+from plugins.bacnet.cov.subscription import FIRST_NOTIFICATION_S, NEVER, State, Subscription
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.objects import Prop
 from plugins.bacnet.profile import TRIED_AGAIN_AFTER_S, Profile
@@ -83,7 +83,8 @@ class Watch:
 
     def notified(self, subscription: Subscription) -> None:
         """Note that the device told of a change, or of how things stand after subscribing."""
-        subscription.missed = 0
+        if self._now() > subscription.sent_at + FIRST_NOTIFICATION_S:
+            subscription.missed = 0
         if subscription.state is State.SUBSCRIBED:
             subscription.become_live()
             self._tell_soon(TELL_AFTER_S)
@@ -95,13 +96,14 @@ class Watch:
         """
         now = self._now()
         spread = AFTER_SCAN_S if solicited else AFTER_RESTART_S
-        begin = max(now, self._restarted_at + BETWEEN_RESTARTS_S)
-        self._restarted_at = begin
+        if self._restarted_at > now:  # that is planned already
+            return
+        begin = self._restarted_at = max(now, self._restarted_at + BETWEEN_RESTARTS_S)
         profile = self.profile()
         if profile is not None and not solicited:
             profile.cov_slots = None  # the others' subscriptions are gone as well
+        due = begin + random.uniform(0.0, spread)
         for each in self._by_slot.values():
-            due = begin + random.uniform(0.0, spread)
             if each.state is State.LIVE:
                 each.due = min(each.due, due)
             elif each.state is not State.REFUSED or (each.why == NO_ROOM and not solicited):
@@ -111,10 +113,10 @@ class Watch:
 
     def recovered(self) -> None:
         """Go on at once, since the device answers again."""
-        now = self._now()
+        due = self._now() + random.uniform(0.0, AFTER_RESTART_S)
         for each in self._by_slot.values():
             if each.state is State.WAITING:
-                each.due = min(each.due, now + random.uniform(0.0, AFTER_RESTART_S))
+                each.due = min(each.due, due)
         self._pauses = 0
         self._wake.set()
 
@@ -151,7 +153,7 @@ class Watch:
         if self._is_unheard(each) or self._has_no_room(each, profile):
             return True
         lifetime_s = self._config.lifetime
-        sent_at = self._now()
+        each.sent_at = self._now()
         each.heard_at_subscribing = each.notifications
         try:
             await self._reader.ask(profile, each.request(profile.path, lifetime_s=lifetime_s))
@@ -161,13 +163,13 @@ class Watch:
         except Refusal as refusal:
             self.refusals += 1
             return self._refused(each, refusal, profile)
-        self._accepted(each, sent_at, profile)
+        self._accepted(each, profile)
         return True
 
-    def _accepted(self, each: Subscription, sent_at: float, profile: Profile) -> None:
+    def _accepted(self, each: Subscription, profile: Profile) -> None:
         self._pauses = self._failed_in_a_row = 0
         had_no_room = each.why == NO_ROOM
-        each.accepted(sent_at, self._now(), lifetime_s=self._config.lifetime)
+        each.accepted(self._now(), lifetime_s=self._config.lifetime)
         self.renewals += 1
         if each.state is State.LIVE:
             self._tell_soon(TELL_AFTER_S)
