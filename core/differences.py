@@ -242,11 +242,12 @@ class _PointChanges:
             point = driver.configured(entry.point) if isinstance(driver, PointConfiguration) else entry.point
         except Exception as error:  # a plugin's code: it would fail at start just the same
             raise PluginError(f"{entry.device.device.plugin} cannot configure {entry.id}: {error}") from error
-        if point == entry.point:
+        if point != entry.point:
+            self._changed.append(entry.id)
+        elif entry.live_every is None:
             return entry
-        self._changed.append(entry.id)
         would_be = copy.copy(entry)
-        would_be.point = point
+        would_be.point, would_be.live_every = point, None  # a driver that starts has subscribed to nothing yet
         return would_be
 
     def _known(self, plugin: str) -> Iterator[PointEntry]:

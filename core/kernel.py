@@ -244,6 +244,7 @@ class Kernel:
             publish=lambda polled: self.polls.take(name, polled),
             seen=self.polls.seen,
             found=functools.partial(self.scans.take, name),
+            live=lambda points, every: self.polls.live(name, points, every),
         )
 
     async def admit(self, plugin: LoadedPlugin) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
@@ -180,7 +180,9 @@ class Context:
     """What the kernel lends a plugin.
 
     ``publish`` hands in readings that arrive by themselves. ``seen`` tells of a sign of life of a device, which is
-    then polled at once if it was offline. ``found`` hands over a device with its points outside of scans.
+    then polled at once if it was offline. ``found`` hands over a device with its points outside of scans. ``live`` says
+    of points that their devices tell of each change, so that they are polled only each so many seconds, to verify that;
+    None: they are polled at their interval again.
     """
 
     name: str
@@ -193,6 +195,7 @@ class Context:
     publish: Callable[[Polled], None]
     seen: Callable[[str], None]
     found: Callable[[Inventory], object] = lambda _inventory: None
+    live: Callable[[Iterable[Point], float | None], None] = lambda _points, _every: None
 
     def device(self, key: str, *, name: str = "", **fields: Any) -> Device:
         """Describe a device of this plugin; ``fields`` are those of `Device`."""

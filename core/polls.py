@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from array import array
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -14,13 +14,13 @@ from core.deadlines import Deadlines
 from core.errors import DeviceTimeout, PlantroomError, PluginError
 from core.events import EventBus, ReadingsChanged
 from core.leases import Leases
-from core.model import Device, DeviceStatus, Source
+from core.model import Device, DeviceStatus, Point, Source
 from core.plugin import Polled
 from core.plugin import Poller as PluginPoller
 from core.poller import Poller, Repeated
 from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
 from core.registry import DeviceEntry, PointEntry, Registry
-from core.services import Driver, Patience, PointConfiguration
+from core.services import Driver, Patience, PointConfiguration, Watching
 
 DEFAULT_INTERVAL_S = 10.0
 LONGEST_READ_S = 60.0
@@ -42,6 +42,8 @@ class Polls:
         self._groups: dict[str, dict[float, tuple[PointGroup, Repeated]]] = {}
         self._chunks: dict[bytes, Chunk] = {}
         self._bringers: dict[int, Repeated] = {}
+        self._watching: dict[str, Watching] = {}
+        self._watched: dict[str, PointGroup] = {}
         registry.on_change.append(self._replan)
 
     @property
@@ -66,6 +68,8 @@ class Polls:
         self.add_plugin(plugin)
         if isinstance(driver, PointConfiguration):
             self._registry.reconfigure(plugin, driver.configured)
+        if isinstance(driver, Watching):
+            self._watching[plugin] = driver
         self._drivers[plugin] = driver
         self._replan([entry.device for entry in self._registry.devices(plugin)])
 
@@ -73,6 +77,10 @@ class Polls:
         """Stop all polls of a plugin."""
         self._running.discard(plugin)
         self._drivers.pop(plugin, None)
+        self._watching.pop(plugin, None)
+        for device in self._registry.devices(plugin):
+            self._watched.pop(device.id, None)
+            self._registry.set_live(device.points.values(), None)
         self._replan([entry.device for entry in self._registry.devices(plugin)])
         for item in self._poller.all:
             if item.owner == plugin:
@@ -144,6 +152,17 @@ class Polls:
             structlog.get_logger().info("device_online", plugin=entry.device.plugin, device=entry.id)
             self._poll_now(entry, but=by)
 
+    def live(self, plugin: str, points: Iterable[Point], every: float | None) -> None:
+        """Poll points only each so many seconds, since they arrive by themselves; None: as they are configured.
+
+        Raises PluginError for points that are not the plugin's.
+        """
+        entries = [self._registry.point(point.id) for point in points]
+        for entry in entries:
+            if entry.device.device.plugin != plugin:
+                raise PluginError(f"{plugin} calls a point live that is not its own: {entry.id}")
+        self._registry.set_live(entries, every)
+
     def _chunk(self, slots: array[int]) -> Chunk:
         key = slots.tobytes()
         chunk = self._chunks.get(key)
@@ -163,6 +182,26 @@ class Polls:
                 for point in itertools.chain.from_iterable(wanted.values()):
                     point.polled_every = DEFAULT_INTERVAL_S
             self._plan_device(device, wanted)
+            if device.plugin in self._watching:
+                self._have_watched(self._watching[device.plugin], device, wanted)
+
+    def _have_watched(self, driver: Watching, device: Device, wanted: Mapping[float, Sequence[PointEntry]]) -> None:
+        """Tell a driver which of a device's points are polled, where these are others than before."""
+        points = sorted(itertools.chain.from_iterable(wanted.values()), key=lambda point: point.slot)
+        slots = array("I", [point.slot for point in points])
+        group = PointGroup(device, tuple(point.point for point in points), slots)
+        known = self._watched.pop(device.id, None)
+        if points:
+            self._watched[device.id] = group
+        if known is None and not points:
+            return
+        if known is not None and (known.device, known.points, known.slots) == (device, group.points, slots):
+            return
+        try:
+            driver.watch(group)
+        except Exception as error:  # a plugin's code: what it cannot watch is polled
+            log = structlog.get_logger().bind(plugin=device.plugin, device=device.id)
+            log.exception("watch_failed", error=str(error))
 
     def _plan_device(self, device: Device, wanted: dict[float, list[PointEntry]]) -> None:
         """Keep the groups that are as before, so that what a driver has learned of them stays."""
@@ -231,12 +270,25 @@ class Polls:
 
 
 def by_interval(points: Iterable[PointEntry]) -> dict[float, list[PointEntry]]:
-    """Sort the points that are polled by their intervals in seconds, each list by slot."""
+    """Sort a device's points that are polled by their intervals in seconds, each list by slot.
+
+    Where all of them are live, one is polled at its own interval all the same, so that a silent device is noticed.
+    """
+    polled = sorted((point for point in points if point.polled), key=lambda item: item.slot)
+    sign_of_life = None
+    if polled and all(point.live_every is not None for point in polled):
+        sign_of_life = min(polled, key=_own_interval)
     wanted: dict[float, list[PointEntry]] = {}
-    for point in sorted(points, key=lambda item: item.slot):
-        if point.polled:
-            wanted.setdefault(point.own_interval or DEFAULT_INTERVAL_S, []).append(point)
+    for point in polled:
+        interval = _own_interval(point)
+        if point.live_every is not None and point is not sign_of_life:
+            interval = max(interval, point.live_every)
+        wanted.setdefault(interval, []).append(point)
     return wanted
+
+
+def _own_interval(point: PointEntry) -> float:
+    return point.own_interval or DEFAULT_INTERVAL_S
 
 
 def poll_name(device: Device, interval: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -63,7 +63,8 @@ class PointEntry:
     """A point with its slot.
 
     ``version`` grows with each change of its description; ``polled_every`` is the interval in seconds of the poller
-    that brings its readings.
+    that brings its readings. A point with ``live_every`` is told of by its device whenever it changes, and polled each
+    so many seconds only to verify that.
     """
 
     slot: int
@@ -73,6 +74,7 @@ class PointEntry:
     vanished: bool = False
     version: int = 0
     polled_every: float | None = None
+    live_every: float | None = None
 
     @property
     def id(self) -> str:
@@ -96,6 +98,12 @@ class PointEntry:
     def interval(self) -> float | None:
         """Seconds between polls, as somebody says or as it is done."""
         return self.own_interval or self.polled_every
+
+    @property
+    def confirmed_every(self) -> float | None:
+        """Seconds within which its reading is confirmed: between polls, or between those that verify a live one."""
+        interval = self.interval
+        return interval if self.live_every is None else max(self.live_every, interval or 0.0)
 
     @property
     def polled(self) -> bool:
@@ -171,7 +179,7 @@ class Registry:
         if entry.device.status is DeviceStatus.OFFLINE:
             return Reason.OFFLINE
         age = self._clock.utc() - self.current.time(entry.slot)
-        interval = entry.interval
+        interval = entry.confirmed_every
         if interval is not None and age > STALE_AFTER_INTERVALS * interval:
             return Reason.STALE
         return Reason.NONE
@@ -260,10 +268,11 @@ class Registry:
         self.current.reserve(entry.slot)
         self._point_ids = None
 
-    def announce(self, devices: Sequence[Device]) -> None:
+    def announce(self, devices: Sequence[Device], *, save: bool = True) -> None:
         """Tell the house that devices or their points changed, and have them saved."""
         self.version += 1
-        self.unsaved.update(device.id for device in devices)
+        if save:
+            self.unsaved.update(device.id for device in devices)
         for listener in self.on_change:
             listener(devices)
         self._events.publish(DevicesChanged(tuple(devices)))
@@ -311,6 +320,17 @@ class Registry:
         return Changes(devices_vanished=[entry.id for entry in gone])
 
     # how devices do
+
+    def set_live(self, entries: Iterable[PointEntry], every: float | None) -> None:
+        """Note that devices tell of points by themselves, which are verified each so many seconds; None: no longer."""
+        changed: dict[str, Device] = {}
+        for entry in entries:
+            if entry.live_every != every:
+                entry.live_every = every
+                entry.version += 1
+                changed[entry.device.id] = entry.device.device
+        if changed:
+            self.announce(list(changed.values()), save=False)
 
     def answered(self, entry: DeviceEntry, *, latency_s: float | None = None) -> None:
         """Note that a device answered, now."""

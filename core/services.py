@@ -91,6 +91,15 @@ class Patience(Protocol):
     longest_probe_delay_s: float
 
 
+@runtime_checkable
+class Watching(Protocol):
+    """What a driver also has whose devices can tell of changes by themselves; see `core.plugin.Context.live`."""
+
+    def watch(self, group: PointGroup) -> None:
+        """Hear which of a device's points are polled, at first and whenever these change; none: leave it alone."""
+        ...
+
+
 class Cache(Protocol):
     """Values by key, each with a time to live in seconds."""
 

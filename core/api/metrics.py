@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import os
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -60,6 +63,12 @@ class ServerFigures:
         name = "process_cpu_seconds_total"
         yield from _head(name, "counter", "Processor time that the process has used.")
         yield _sample(name, {}, time.process_time())
+        name = "process_resident_memory_bytes"
+        yield from _head(name, "gauge", "Memory that the process holds.")
+        yield _sample(name, {}, _resident_bytes())
+        name = "plantroom_tasks"
+        yield from _head(name, "gauge", "Tasks of the event loop.")
+        yield _sample(name, {}, len(asyncio.all_tasks()))
         name = "plantroom_http_requests_total"
         yield from _head(name, "counter", "Requests answered, by the class of their status.")
         for hundreds in range(1, 6):
@@ -113,6 +122,15 @@ class Metrics:
             families[metric.name] += samples
         for lines in families.values():
             yield from lines
+
+
+def _resident_bytes() -> float:
+    """Return the memory that this process holds; NaN where the system does not say so in Linux's way."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return math.nan
+    return float(pages * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _head(name: str, kind: str, text: str) -> Iterator[str]:

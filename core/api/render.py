@@ -27,6 +27,8 @@ ReasonName: TypeAlias = Literal[
     "stale", "restored", "out_of_service", "offline", "timeout", "fault", "error"
 ]  # fmt: skip
 
+Delivery: TypeAlias = Literal["live", "polled"]
+
 _time = functools.lru_cache(maxsize=8192)(rfc3339)
 
 
@@ -64,6 +66,9 @@ class PointAnswer:
     enabled: bool = field(description="Whether it is polled.", example=True)
     vanished: bool = field(description="Whether a full scan no longer found it.", example=False)
     interval: float | None = field(description="Seconds between polls.", example=5)
+    delivery: Delivery = field(
+        description="`live`: its device tells of each change, and it is polled only to verify that.", example="polled"
+    )
     tags: tuple[str, ...] = field(example=["comfort"])
     attributes: Mapping[str, Any] = field(description="Its plugin's own facts.", example={"cov_increment": 0.1})
     reading: ReadingAnswer | None = field(
@@ -138,6 +143,7 @@ def _fixed_part(entry: PointEntry, *, vanished: bool) -> bytes:
         "enabled": entry.enabled,
         "vanished": vanished,
         "interval": entry.interval,
+        "delivery": "polled" if entry.live_every is None else "live",
         "tags": entry.overrides.tags,
         "attributes": point.attributes,
     }

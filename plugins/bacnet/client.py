@@ -78,6 +78,7 @@ class Client:
     ) -> None:
         self.interface = interface
         self.link = Link(interface, option=option, hears_broadcasts=foreign is None)
+        self.link.hearers.append(self._take)
         self.tally = Tally()
         self.heard: Callable[[IAm], None] = lambda _i_am: None
         self.told: Callable[[IHave, Station], None] = lambda _i_have, _station: None
@@ -103,7 +104,7 @@ class Client:
         device = _own_device(self._identity)
         self._stack, self._end = build(device, self.link, foreign=self._foreign, bbmd=self._bbmd)
         self._stack.heard = lambda apdu: self.heard(i_am_in(apdu, interface=str(self.interface)))
-        self.link.takes = self._take
+
         if self.registration is not None:
             self._keeping.append(asyncio.create_task(self.registration.keep(), name="bacnet:registration"))
 

@@ -64,11 +64,12 @@ class Network:
 
 @attrs.frozen
 class PointRule:
-    """How points whose id matches a pattern are polled: seconds between polls, or not at all."""
+    """How points whose id matches a pattern are had: seconds between polls, or not at all, or by change of value."""
 
     match: str
     interval: float | None = None
     enabled: bool | None = None
+    cov: bool | None = None
 
 
 @attrs.frozen
@@ -77,6 +78,18 @@ class Scan:
 
     interval: float | None = 3600.0
     instances: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Cov:
+    """How changes of value are subscribed to: for so many seconds at a time, with answers to notifications or without.
+
+    ``verify`` is how many seconds apart the points concerned are polled all the same.
+    """
+
+    lifetime: int = 600
+    confirmed: bool = True
+    verify: float = 300.0
 
 
 @attrs.frozen
@@ -103,6 +116,7 @@ class BacnetConfig:
     retries: int = 1
     probe_delay: float = 20.0
     write: Write = Write()
+    cov: Cov = Cov()
 
 
 def parse_range(value: int | str) -> tuple[int, int]:
@@ -182,11 +196,12 @@ SCHEMA: Mapping[Any, Any] = {
     ),
     "device": {"instance": integer(min=0, max=HIGHEST_INSTANCE), "name": text},
     "interval": _INTERVAL,
-    "points": [{vol.Required("match"): glob, "interval": _INTERVAL, "enabled": boolean}],
+    "points": [{vol.Required("match"): glob, "interval": _INTERVAL, "enabled": boolean, "cov": boolean}],
     "scan": {"interval": vol.Any(None, number(min=10, max=31 * 86_400)), "instances": [_range]},
     "timeout": number(min=0.05, max=30),
     "retries": integer(min=0, max=10),
     "probe_delay": number(min=1, max=300),
+    "cov": {"lifetime": integer(min=300, max=600), "confirmed": boolean, "verify": number(min=10, max=3600)},
     "write": vol.All(
         {"priorities": vol.All([_PRIORITY], vol.Length(min=1)), "default_priority": _PRIORITY}, _allowed_default
     ),

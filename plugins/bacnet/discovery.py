@@ -80,8 +80,8 @@ class Discovery:
         self._searches: set[Search] = set()
 
     @property
-    def is_calling(self) -> bool:
-        """Whether a Who-Is of ours is being answered."""
+    def asks(self) -> bool:
+        """Whether somebody is being asked for, so that an I-Am is likely an answer."""
         return bool(self._calls)
 
     def note(self, i_am: IAm) -> None:

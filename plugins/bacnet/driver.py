@@ -23,6 +23,8 @@ from core.plugin import (
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig
+from plugins.bacnet.cov.ear import Ear
+from plugins.bacnet.cov.subscriptions import Subscriptions
 from plugins.bacnet.discovery import Discovery
 from plugins.bacnet.duplicates import Duplicates
 from plugins.bacnet.errors import NetworkBusy, Refusal
@@ -63,9 +65,11 @@ class BacnetDriver:
         self._scanner = Scanner(config, ctx, clients, self._discovery, self._reader, self.profiles, self.duplicates)
         self.claims = self._scanner.claims
         self.inquiry = Inquiry(config, ctx.clock, clients, self._discovery, self.claims)
+        self.subscriptions = Subscriptions(config, ctx, self._reader, self._profile)
         for client in clients.values():
             client.heard = self._heard
             client.told = self._discovery.note_object
+            client.link.hearers.append(Ear(str(client.interface), client.link.send, self.subscriptions.hear).hear)
 
     def configured(self, point: Point) -> Point:
         """Apply the configuration's interval and rules to a point that is known from before a restart."""
@@ -75,6 +79,10 @@ class BacnetDriver:
         """Find devices and their points; raises Invalid for numbers and targets that make no sense."""
         await self._scanner.scan(request, report)
 
+    def watch(self, group: PointGroup) -> None:
+        """Subscribe to changes of those of a device's points for which the configuration wants it."""
+        self.subscriptions.watch(group)
+
     async def read(self, group: PointGroup) -> Sequence[ReadingBatch]:
         """Read a group, one batch for each answer; raises DeviceTimeout when the device is silent.
 
@@ -82,10 +90,15 @@ class BacnetDriver:
         only cannot stand the large request is told from it.
         """
         profile = self._profile(group.device)
-        source = Source.POLL if group.interval else Source.READ
         was_silent = profile.silent
         if was_silent:
             await self._reader.alive(profile)
+        batches = await self._read(group, profile, was_silent=was_silent)
+        self.subscriptions.polled(group, batches, was_silent=was_silent)
+        return batches
+
+    async def _read(self, group: PointGroup, profile: Profile, *, was_silent: bool) -> list[ReadingBatch]:
+        source = Source.POLL if group.interval else Source.READ
         plan = self._plan(group, profile)
         round_ = Round(self._reader, profile, self._ctx.clock, source)
         if plan.asked:
@@ -184,11 +197,14 @@ class BacnetDriver:
         return self._clients[station.interface]
 
     def _heard(self, i_am: IAm) -> None:
+        solicited = self._discovery.asks
         self._discovery.note(i_am)
         if i_am.instance != self._config.device.instance:
-            if not self._discovery.is_calling:  # whoever calls judges what is answered
+            device_id = f"{self._ctx.name}.{i_am.instance}"
+            if not solicited:  # whoever calls judges what is answered
                 self.claims.note(i_am)
-            self._ctx.seen(f"{self._ctx.name}.{i_am.instance}")
+            self._ctx.seen(device_id)
+            self.subscriptions.announced(device_id, solicited=solicited)
 
     def _network_is_back(self, profile: Profile) -> None:
         """Have all devices of a network polled at once when the first of them answers again."""

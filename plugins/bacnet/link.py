@@ -42,10 +42,9 @@ class Traffic:
 class Link(Server):  # type: ignore[misc]
     """The lowest layer of a bacpypes3 stack: datagrams in and out of one port of one interface.
 
-    What answers a request of ``engine`` is its own, what ``takes`` says yes to is its caller's; everything else goes up
-    unchanged. The port is bound exclusively.
-    Broadcasts to the subnet come in at a second socket; that one is shared, so that several programs on different
-    addresses of this machine each get their copy.
+    What answers a request of ``engine`` is its own, and what one of the ``hearers`` takes; all else goes up unchanged.
+    The port is bound exclusively. Broadcasts to the subnet come in at a second socket; that one is shared, so that
+    several programs on different addresses of this machine each get their copy.
     """
 
     def __init__(self, interface: Interface, *, option: str, hears_broadcasts: bool = True) -> None:
@@ -54,7 +53,7 @@ class Link(Server):  # type: ignore[misc]
         self.traffic = Traffic()
         self.trouble = ""
         self.engine: Engine | None = None
-        self.takes: Callable[[bytes, tuple[str, int]], bool] = lambda _datagram, _address: False
+        self.hearers: list[Callable[[bytes, tuple[str, int]], bool]] = []
         self._option = option
         self._hears_broadcasts = hears_broadcasts and interface.broadcast is not None
         self._own = (interface.ip, interface.port)
@@ -162,7 +161,9 @@ class Link(Server):  # type: ignore[misc]
                 continue
             traffic.datagrams_in += 1
             traffic.octets_in += len(data)
-            if (engine is None or not engine.hear(data, address)) and not self.takes(data, address):
+            if (engine is None or not engine.hear(data, address)) and not any(
+                hear(data, address) for hear in self.hearers
+            ):
                 self._hand_up(data, address, heard_at)
 
     def _hand_up(self, data: bytes, address: tuple[str, int], heard_at: Any) -> None:

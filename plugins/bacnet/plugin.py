@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -11,6 +12,8 @@ from core.tasks import end_tasks
 from plugins.bacnet.bbmd import named
 from plugins.bacnet.client import Client, Identity
 from plugins.bacnet.config import SCHEMA, BacnetConfig, Network
+from plugins.bacnet.cov.subscription import State
+from plugins.bacnet.cov.subscriptions import Subscriptions
 from plugins.bacnet.driver import BacnetDriver
 from plugins.bacnet.profiles import MIGRATIONS
 from plugins.bacnet.registration import Registration
@@ -18,6 +21,7 @@ from plugins.bacnet.routes.bbmds import BbmdRoutes
 from plugins.bacnet.routes.inquiries import InquiryRoutes
 from plugins.bacnet.routes.networks import NetworkRoutes
 from plugins.bacnet.routes.profiles import ProfileRoutes
+from plugins.bacnet.routes.subscriptions import SubscriptionRoutes
 
 
 class BacnetPlugin(Plugin[BacnetConfig]):
@@ -46,6 +50,7 @@ class BacnetPlugin(Plugin[BacnetConfig]):
     def register_routes(self) -> Iterable[Route]:
         return [
             *ProfileRoutes(self.ctx.name, self.driver.profiles).routes,
+            *SubscriptionRoutes(self.driver.subscriptions, self.ctx.clock).routes,
             *NetworkRoutes(self.driver, self.clients).routes,
             *InquiryRoutes(self.ctx.name, self.driver).routes,
             *BbmdRoutes(self.clients).routes,
@@ -67,6 +72,14 @@ class BacnetPlugin(Plugin[BacnetConfig]):
             *(
                 Metric(f"plantroom_bacnet_{name}_total", "counter", text, self._collect(figure))
                 for name, text, figure in _FIGURES
+            ),
+            *(
+                Metric(f"plantroom_bacnet_cov_{name}_total", "counter", text, self._of_cov(figure))
+                for name, text, figure in _COV_FIGURES
+            ),
+            Metric(
+                "plantroom_bacnet_cov_subscriptions", "gauge", "Subscriptions to changes of value, by how they stand",
+                self._collect_states,
             ),
             Metric(
                 "plantroom_bacnet_duplicate_device_numbers", "gauge", "Device numbers that more than one device has",
@@ -90,6 +103,7 @@ class BacnetPlugin(Plugin[BacnetConfig]):
                 asyncio.create_task(self.driver.claims.keep(), name="bacnet:claims"),
             ]
             stack.push_async_callback(end_tasks, keeping)
+            stack.push_async_callback(self.driver.subscriptions.close)
             yield
 
     def _client(self, index: int, network: Network) -> Client:
@@ -117,6 +131,15 @@ class BacnetPlugin(Plugin[BacnetConfig]):
 
         return collect
 
+    def _of_cov(
+        self, figure: Callable[[Subscriptions], int]
+    ) -> Callable[[], Iterable[tuple[Mapping[str, str], float]]]:
+        return lambda: [({"plugin": self.ctx.name}, figure(self.driver.subscriptions))]
+
+    def _collect_states(self) -> Iterable[tuple[Mapping[str, str], float]]:
+        counts = Counter(each.state for each in self.driver.subscriptions)
+        return [({"plugin": self.ctx.name, "state": state}, counts[state]) for state in State]
+
 
 def _check(client: Client) -> Callable[[], tuple[Health, str]]:
     def check() -> tuple[Health, str]:
@@ -142,4 +165,12 @@ _FIGURES: tuple[tuple[str, str, Callable[[Client], float]], ...] = (
         lambda client: client.link.traffic.dropped,
     ),
     ("datagrams_broken", "Datagrams that made no sense", lambda client: client.link.traffic.broken),
+)
+
+_COV_FIGURES: tuple[tuple[str, str, Callable[[Subscriptions], int]], ...] = (
+    ("notifications", "Notifications of our subscriptions", lambda all_: all_.notifications),
+    ("strays", "Notifications of subscriptions that are not ours any more", lambda all_: all_.strays),
+    ("renewals", "Subscriptions that devices took, again or for the first time", lambda all_: all_.renewals),
+    ("refusals", "Subscriptions that devices refused", lambda all_: all_.refusals),
+    ("missed", "Changes that a poll found and no notification told of", lambda all_: all_.missed),
 )

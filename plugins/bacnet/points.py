@@ -67,6 +67,12 @@ def ruled(point: Point, rules: Sequence[PointRule], *, interval: float) -> Point
     return attrs.evolve(point, enabled=enabled, interval=interval)
 
 
+def wants_cov(point: Point, rules: Sequence[PointRule]) -> bool:
+    """Tell whether the configuration's rules want a point by change of value; of two that say something, the later."""
+    said = [rule.cov for rule in rules if rule.cov is not None and fnmatch.fnmatchcase(point.id, rule.match)]
+    return bool(said) and said[-1] is True
+
+
 class _About:
     """An object's answers, each as what a point wants."""
 

@@ -84,6 +84,7 @@ class Profile:
     multiple_again_at: float = 0.0
     whole_list: bool | None = None
     loners: dict[Ref, float] = attrs.field(factory=dict)
+    cov_slots: int | None = None
     values: Budget = attrs.field()
     texts: Budget = attrs.field()
 
@@ -147,6 +148,7 @@ class Profile:
             "value_octets": self.values.octets,
             "text_octets": self.texts.octets,
             "concurrency": self.lane.pace.limit,
+            "cov_slots": self.cov_slots,
             "latency_s": round(self.latency.average_s, 6),
             "latency_deviation_s": round(self.latency.deviation_s, 6),
         }
@@ -161,6 +163,8 @@ class Profile:
         for budget, octets in ((self.values, learned["value_octets"]), (self.texts, learned["text_octets"])):
             budget.octets = min(max(int(octets), SMALLEST_BUDGET), budget.longest)
         self.lane.pace.limit = min(max(int(learned["concurrency"]), 1), PER_DEVICE)
+        slots = learned.get("cov_slots")
+        self.cov_slots = None if slots is None else max(int(slots), 0)
         self.latency = Latency(float(learned["latency_s"]), float(learned["latency_deviation_s"]))
 
 

@@ -37,6 +37,10 @@ class ProfileAnswer:
     )
     latency_ms: float | None = field(description="How long it takes to answer, on average.", example=4.2)
     latency_deviation_ms: float | None = field(description="By how much that varies.", example=0.9)
+    cov_slots: int | None = field(
+        description="How many subscriptions to changes of value it took before it had no room for more; null: all.",
+        example=10,
+    )
     isolated: Collection[str] = field(
         description="Properties that make a whole request fail, and are asked for alone.",
         example=["analog-input.7 85"],
@@ -97,6 +101,7 @@ class ProfileRoutes:
             network_is_serial=network.is_serial,
             latency_ms=_milliseconds(latency.average_s),
             latency_deviation_ms=_milliseconds(latency.deviation_s),
+            cov_slots=profile.cov_slots,
             isolated=[f"{ref.object} {ref.property}" for ref in profile.loners],
         )
 

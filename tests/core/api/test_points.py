@@ -44,6 +44,7 @@ async def test_a_point_shows_everything_and_its_reading(api: Any) -> None:
         "id": "demo.1.ai.1", "device_id": "demo.1", "name": "Supply", "description": "", "kind": "number",
         "unit": "degrees-celsius", "symbol": "°C", "states": None, "writable": False, "commandable": False,
         "min": None, "max": None, "resolution": None, "enabled": True, "vanished": False, "interval": 10.0,
+        "delivery": "polled",
         "tags": [], "attributes": {},
     }  # fmt: skip
     assert reading["time"].startswith("2023-11-14T22:13:") and reading["time"].endswith("Z")

@@ -28,7 +28,7 @@ from bacpypes3.netservice import NetworkServiceAccessPoint, NetworkServiceElemen
 from bacpypes3.pdu import IPv4Address, LocalBroadcast, LocalStation
 from bacpypes3.vlan import VirtualNetwork, VirtualNode
 
-from core.clock import SystemClock
+from core.clock import Clock, SystemClock
 from core.defaults import in_memory_services
 from core.events import EventBus
 from core.model import Inventory, Point
@@ -40,6 +40,7 @@ from plugins.bacnet.addresses import parse_interface
 from plugins.bacnet.config import BacnetConfig, Bbmd, Foreign, Network
 from plugins.bacnet.link import Link
 
+REAL_TIME = SystemClock()
 OK = {"statusFlags": [0, 0, 0, 0], "eventState": "normal", "outOfService": False}
 
 
@@ -289,7 +290,9 @@ class House:
 
     plugin: BacnetPlugin
     seen: list[str]
-    found: list[Inventory]
+    published: list[ReadingBatch] = attrs.field(factory=list)
+    live: list[tuple[set[str], float | None]] = attrs.field(factory=list)
+    found: list[Inventory] = attrs.field(factory=list)
 
     async def scan(self, **request: Any) -> Report:
         report = Report()
@@ -335,11 +338,13 @@ async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
             targets: Sequence[str] = (),
             foreign: Foreign | None = None,
             bbmd: Bbmd | None = None,
+            clock: Clock = REAL_TIME,
             **options: Any,
         ) -> House:
             seen: list[str] = []
+            published: list[ReadingBatch] = []
+            live: list[tuple[set[str], float | None]] = []
             found: list[Inventory] = []
-            clock = SystemClock()
             ctx = Context(
                 name="bacnet",
                 log=logger("bacnet"),
@@ -348,15 +353,16 @@ async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
                 events=EventBus(),
                 store=storage,
                 data_dir=tmp_path,
-                publish=lambda _polled: None,
+                publish=published.append,
                 seen=seen.append,
                 found=found.append,
+                live=lambda points, every: live.append(({point.key for point in points}, every)),
             )
             network = Network(address, tuple(targets), foreign, bbmd)
             config = BacnetConfig(**({"networks": (network,), "timeout": 0.25, "retries": 0} | options))
             plugin = BacnetPlugin(config, ctx)
             await storage.migrate("bacnet", plugin.register_migrations())
             await running.enter_async_context(plugin.lifespan())
-            return House(plugin, seen, found)
+            return House(plugin, seen, published, live, found)
 
         yield start
