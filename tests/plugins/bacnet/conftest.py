@@ -327,6 +327,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
                 services=in_memory_services(clock),
                 events=EventBus(),
                 store=storage,
+                commands=None,
                 data_dir=tmp_path,
                 publish=lambda _polled: None,
                 seen=seen.append,
