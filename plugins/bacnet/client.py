@@ -19,13 +19,12 @@ from plugins.bacnet.stack import BbmdEnd, Busy, ForeignEnd, Stack, Undecodable, 
 from plugins.bacnet.translation import (
     i_am_in,
     is_silence,
-    items_in,
+    octets_in,
     read_request,
     refusal_in,
     who_is_requests,
-    write_request,
 )
-from plugins.bacnet.wire.datatypes import Items, Ref
+from plugins.bacnet.wire.datatypes import Ref
 
 MAX_APDU = 1476
 _MAX_SEGMENTS = 64
@@ -102,14 +101,10 @@ class Client:
         for request in who_is_requests(limits, at):
             self._stack.request(request)
 
-    async def read_long(self, station: Station, ref: Ref) -> Items:
-        """Read one property whose value may come in segments."""
+    async def read_long(self, station: Station, ref: Ref) -> bytes:
+        """Read one property whose value may come in segments; answers its tagged octets."""
         answer = await self._ask(station, read_request(station, ref))
-        return items_in(answer.propertyValue)
-
-    async def write(self, station: Station, ref: Ref, value: bytes, *, priority: int | None = None) -> None:
-        """Write one property, of its tagged octets."""
-        await self._ask(station, write_request(station, ref, value, priority=priority))
+        return octets_in(answer.propertyValue)
 
     async def _ask(self, station: Station, request: Any) -> Any:
         self.tally.requests += 1

@@ -11,6 +11,7 @@ from core.plugin import (
     Context,
     Device,
     DeviceTimeout,
+    PlantroomError,
     Point,
     PointGroup,
     Priorities,
@@ -43,6 +44,8 @@ READ_PATIENCE_S = 12.0
 
 class BacnetDriver:
     """The driver of one instance of the plugin; ``clients`` are its networks, by interface."""
+
+    overrides_inputs = True
 
     def __init__(self, config: BacnetConfig, ctx: Context, clients: Mapping[str, Client]) -> None:
         self.scan_interval_s = config.scan.interval
@@ -105,6 +108,10 @@ class BacnetDriver:
     async def write(self, command: Command) -> WriteResult:
         """Write or relinquish, and read back; raises what the contract names."""
         return await self._writer.write(self._profile_of_point(command.point), command)
+
+    async def write_many(self, commands: Sequence[Command]) -> Sequence[WriteResult | PlantroomError]:
+        """Carry out commands for one device in their order, and read back."""
+        return await self._writer.write_many(self._profile_of_point(commands[0].point), commands)
 
     async def priorities(self, point: Point) -> Priorities:
         """Read a point's priority array; raises as `write` does."""

@@ -16,6 +16,7 @@ import attrs
 from core.errors import DeviceError, Example, Unavailable, any_of
 from core.plugin import DeviceRefused, NotWritable, PlantroomError, PointNotFound, ValueNotSuitable
 from plugins.bacnet.wire.apdu import PropertyError, name_of
+from plugins.bacnet.wire.datatypes import Ref
 from plugins.bacnet.wire.enumerations import ERROR_CLASSES, ERROR_CODES
 
 
@@ -73,12 +74,13 @@ class UnusableValue(DeviceError):
 class Refusal(Exception):
     """A device's own words: ``kind`` is error, reject or abort; names are those of the standard, with hyphens.
 
-    ``error_class`` is empty for rejects and aborts.
+    ``error_class`` is empty for rejects and aborts. ``failed`` is which of several writes was the first to fail.
     """
 
     kind: str
     code: str
     error_class: str = ""
+    failed: Ref | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} {self.error_class} {self.code}".replace("  ", " ")
@@ -99,9 +101,9 @@ class Refusal(Exception):
         return self.code == "unknown-object"
 
 
-def refused_with(error: PropertyError) -> Refusal:
+def refused_with(error: PropertyError, *, failed: Ref | None = None) -> Refusal:
     """Name what a device's error is."""
-    return Refusal("error", name_of(ERROR_CODES, error.code), name_of(ERROR_CLASSES, error.error_class))
+    return Refusal("error", name_of(ERROR_CODES, error.code), name_of(ERROR_CLASSES, error.error_class), failed)
 
 
 _SERVICE_IS_MISSING = {
