@@ -19,6 +19,7 @@ from core.errors import (
     PlantroomError,
     PluginError,
     PluginNotRunning,
+    PointNotFound,
     ValueNotSuitable,
 )
 from core.exchange import LONGEST_READ_S
@@ -91,7 +92,10 @@ class Commands:
 
     def point(self, point_id: str) -> Point | None:
         """Return a point as it was last described, None where there is none of this id."""
-        return self._registry.point(point_id).point if point_id in self._registry.point_ids() else None
+        try:
+            return self._registry.point(point_id).point
+        except PointNotFound:
+            return None
 
     async def write(self, command: Command) -> Written:
         """Carry a command out and read back; the same command id twice is carried out once.

@@ -92,10 +92,10 @@ class PriorityNotAllowed(RequestError):
     title = "Priority not allowed"
     causes = any_of(
         "The plugin's `write: {priorities: [...]}` leaves this priority out.",
-        "Nothing is configured there: 1 to 7 are then kept for life safety and critical equipment.",
+        "Nothing is configured there: 1 and 2 are then kept for the safety of life.",
     )
     remedy = "Write at a priority that the plugin's `write` section allows, or add this one there and restart."
-    example = Example("Priority 1 is not allowed; write at one of 8, 9, 10, 11, 12, 13, 14, 15, 16.", f"{_POINT}/value")
+    example = Example("Priority 1 is not allowed; write at one of 8, 9, 10, 16.", f"{_POINT}/value")
 
 
 class NotFound(RequestError):

@@ -46,7 +46,7 @@ class Examination:
         """Return the device with all points that it has; an object that it cannot tell about loses no other."""
         itself = ObjectId(DEVICE, profile.instance)
         about = await self._reader.all(profile, [Ref(itself, prop) for prop in _ABOUT_DEVICE], profile.texts)
-        objects = list(dict.fromkeys(await self._object_list(profile, itself)))
+        objects = list(dict.fromkeys(await self.object_list(profile, itself)))
         wanted = [object_id for object_id in objects if object_id.type in TYPES]
         refs = [ref for object_id in wanted for ref in questions(object_id)]
         answers = await self._reader.all(profile, refs, profile.texts)
@@ -75,7 +75,7 @@ class Examination:
         points = [ruled(point, self._rules, interval=self._interval) for point in made if point is not None]
         return Inventory(device, points)
 
-    async def _object_list(self, profile: Profile, itself: ObjectId) -> list[ObjectId]:
+    async def object_list(self, profile: Profile, itself: ObjectId) -> list[ObjectId]:
         """Read the object list whole where its answer can come, else by index."""
         whole = Ref(itself, Prop.OBJECT_LIST)
         if profile.can_segment and profile.whole_list is not False:

@@ -12,7 +12,9 @@ from plugins.bacnet.client import Client, Identity
 from plugins.bacnet.config import SCHEMA, BacnetConfig, Network
 from plugins.bacnet.driver import BacnetDriver
 from plugins.bacnet.profiles import MIGRATIONS
+from plugins.bacnet.properties.errand import Errands
 from plugins.bacnet.routes.profiles import ProfileRoutes
+from plugins.bacnet.routes.properties import PropertyRoutes
 
 
 class BacnetPlugin(Plugin[BacnetConfig]):
@@ -39,7 +41,8 @@ class BacnetPlugin(Plugin[BacnetConfig]):
 
     @hookimpl
     def register_routes(self) -> Iterable[Route]:
-        return ProfileRoutes(self.ctx.name, self.driver.profiles).routes
+        errands = Errands(self.ctx, self.driver, self.config.write)
+        return [*ProfileRoutes(self.ctx.name, self.driver.profiles).routes, *PropertyRoutes(self.ctx, errands).routes]
 
     @hookimpl
     def register_migrations(self) -> Iterable[Migration]:

@@ -85,12 +85,16 @@ def answers_of(octets: bytes, refs: Sequence[Ref]) -> list[Answer]:
 
 def elements_of(octets: bytes, refs: Sequence[Ref]) -> list[Element | None]:
     """Find each property's place in a ReadPropertyMultiple's result, None for what is missing; raises Refusal."""
+    places = {element[:3]: element for element in elements_of_any(octets)}
+    return [places.get((ref.object.packed, ref.property, ref.index)) for ref in refs]
+
+
+def elements_of_any(octets: bytes) -> list[Element]:
+    """Find the place of each property that a ReadPropertyMultiple's result has, whatever was asked; raises Refusal."""
     try:
-        elements = read_property_multiple.read_result(octets)
+        return read_property_multiple.read_result(octets)
     except DecodeError as error:
         raise undecodable() from error
-    places = {element[:3]: element for element in elements}
-    return [places.get((ref.object.packed, ref.property, ref.index)) for ref in refs]
 
 
 def answer_in(octets: bytes, element: Element | None) -> Answer:

@@ -90,7 +90,7 @@ def test_a_value_has_one_form(kind, name, value):
         (SCHEDULE, "effective-period", {"start_date": "*-*-*", "end_date": 1}, ("end_date",), "a text"),
         (SCHEDULE, "schedule-default", [{"type": "real", "value": 1.0}] * 2, (), "one value"),
         (SCHEDULE, "schedule-default", {"type": "group", "tag": 1, "items": []}, (), "datatypes"),
-        (OUTPUT, "event-time-stamps", [{"noon": 1}] * 3, (0,), "an object with one of time, sequence_number, date_time"),
+        (OUTPUT, "event-time-stamps", [{"noon": 1}] * 3, (0,), "one of time, sequence_number, date_time"),
         (15, "priority", [1, 2, -3], (2,), "a whole number from 0"),
     ],
 )  # fmt: skip
