@@ -226,11 +226,13 @@ class NotWritable(Conflict):
     code = "point.not_writable"
     title = "Not writable"
     causes = any_of(
-        "The point is an input or a measured value: its `writable` is false.",
+        "The point is an input or a measured value: its `writable` is false; BACnet's take a value out of service.",
         "A point without priority array (`commandable` is false) was to be relinquished, or its priorities read.",
         "The device answers write-access-denied: its own program or access rights protect the object.",
     )
-    remedy = "Write to a point whose `writable` is true; check the device's own access rights."
+    remedy = (
+        "Write to a point whose `writable` is true, or do first what the detail says; check the device's rights."
+    )
     example = Example("bacnet.2001.analog-input.1 is read-only.", "/api/v1/points/bacnet.2001.analog-input.1/value")
 
 

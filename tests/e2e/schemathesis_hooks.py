@@ -14,6 +14,7 @@ import schemathesis
 
 run = uuid.uuid4().hex  # a Plantroom that is asked again remembers the keys of the last time
 numbers = itertools.count(1)
+PROPERTY = "/api/v1/bacnet/devices/{instance}/objects/{object_id}/properties/{property}"
 
 
 @schemathesis.hook
@@ -31,11 +32,23 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kw
         point = found(f"{case.operation.base_url}api/v1/points/", case.path_parameters["point_id"])
         if point is not None and point["reading"] is not None and "value" in case.body:
             case.body["value"] = point["reading"]["value"]
+    if case.operation.label == f"PUT {PROPERTY}" and isinstance(case.body, dict):
+        case.body.pop("priority", None)
+        case.body.pop("index", None)
+        named = case.path_parameters
+        at = f"api/v1/bacnet/devices/{quoted(named['instance'])}/objects/{quoted(named['object_id'])}/properties/"
+        shown = found(f"{case.operation.base_url}{at}", named["property"])
+        if shown is not None and "value" in case.body:
+            case.body["value"] = shown["value"]
 
 
-def found(at: str, point_id: str) -> Any:
+def quoted(part: object) -> str:
+    return urllib.parse.quote(str(part), safe="")
+
+
+def found(at: str, name: str) -> Any:
     try:
-        with urllib.request.urlopen(at + urllib.parse.quote(str(point_id), safe="")) as answer:
+        with urllib.request.urlopen(at + quoted(name)) as answer:
             return json.load(answer)
     except urllib.error.HTTPError:
         return None

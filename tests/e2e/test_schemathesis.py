@@ -20,6 +20,11 @@ ASK_A_DEVICE = {
     "get_points_by_point_id_priorities",
     "post_readings_query",
     "post_writes",
+    "get_bacnet_devices_by_instance_objects",
+    "get_bacnet_devices_by_instance_objects_by_object_id",
+    "get_bacnet_devices_by_instance_objects_by_object_id_properties_by_property",
+    "put_bacnet_devices_by_instance_objects_by_object_id_properties_by_property",
+    "post_bacnet_properties_query",
 }
 
 
