@@ -43,10 +43,7 @@ READ_PATIENCE_S = 12.0
 
 
 class BacnetDriver:
-    """The driver of one instance of the plugin; ``clients`` are its networks, by interface.
-
-    ``reader`` asks its devices, ``profiles`` are what it has learned of them.
-    """
+    """The driver of one instance of the plugin; ``clients`` are its networks, by interface."""
 
     overrides_inputs = True
 
@@ -59,13 +56,22 @@ class BacnetDriver:
         self._plans: WeakKeyDictionary[PointGroup, Plan] = WeakKeyDictionary()
         traffic = Traffic(ctx.clock)
         self.profiles = Profiles(ctx, traffic)
-        self.reader = Reader(self._client, traffic, ctx.clock, timeout_s=config.timeout, retries=config.retries)
-        self.reader.recovered = self._network_is_back
-        self._writer = Writer(self.reader, config.write)
+        self._reader = Reader(self._client, traffic, ctx.clock, timeout_s=config.timeout, retries=config.retries)
+        self._reader.recovered = self._network_is_back
+        self._writer = Writer(self._reader, config.write)
         self._discovery = Discovery(ctx.clock, quiet_s=config.timeout)
-        self._scanner = Scanner(config, ctx, clients, self._discovery, self.reader, self.profiles)
+        self._scanner = Scanner(config, ctx, clients, self._discovery, self._reader, self.profiles)
         for client in clients.values():
             client.heard = self._heard
+
+    @property
+    def reader(self) -> Reader:
+        """What asks its devices."""
+        return self._reader
+
+    def profile_of(self, device: Device) -> Profile:
+        """Return what is known of a device, also of one that was found before a restart; raises DeviceNotFound."""
+        return self._profile(device)
 
     def configured(self, point: Point) -> Point:
         """Apply the configuration's interval and rules to a point that is known from before a restart."""
@@ -81,13 +87,13 @@ class BacnetDriver:
         A device that was silent is asked the least first, so that a dead one costs one small request, and one that
         only cannot stand the large request is told from it.
         """
-        profile = self.profile_of(group.device)
+        profile = self._profile(group.device)
         source = Source.POLL if group.interval else Source.READ
         was_silent = profile.silent
         if was_silent:
-            await self.reader.alive(profile)
+            await self._reader.alive(profile)
         plan = self._plan(group, profile)
-        round_ = Round(self.reader, profile, self._ctx.clock, source)
+        round_ = Round(self._reader, profile, self._ctx.clock, source)
         if plan.asked:
             await round_.run(plan.asked, patience_s=POLL_PATIENCE_S if group.interval else READ_PATIENCE_S)
         batches, silence = round_.batches, round_.silence
@@ -147,15 +153,15 @@ class BacnetDriver:
 
     async def _answers(self, profile: Profile, part: Part, refusal: Refusal | None) -> Sequence[Answer]:
         if refusal is None:
-            return await self.reader.chunk(profile, part.refs, profile.values)
-        return await self.reader.torn(profile, part.refs, profile.values, refusal)
+            return await self._reader.chunk(profile, part.refs, profile.values)
+        return await self._reader.torn(profile, part.refs, profile.values, refusal)
 
     def _unanswered(
         self, profile: Profile, round_: Round, silence: DeviceTimeout, source: Source
     ) -> list[ReadingBatch]:
         """Make the batches of requests that got no answer from a device that is there, and ask for less next time."""
         now = self._ctx.clock.monotonic()
-        self.reader.lost(profile)
+        self._reader.lost(profile)
         for part in round_.unanswered[:1]:
             if len(part.questions) > 1:
                 profile.values.shrink(part.cost, now)
@@ -174,7 +180,7 @@ class BacnetDriver:
             raise Unavailable(f"{point.device_id} has not been reached since the start; wait for its first poll.")
         return profile
 
-    def profile_of(self, device: Device) -> Profile:
+    def _profile(self, device: Device) -> Profile:
         """Return what is known of a device: since it was found, or from what the registry kept over a restart."""
         profile = self.profiles.get(device.id)
         if profile is None:
