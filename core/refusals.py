@@ -230,9 +230,7 @@ class NotWritable(Conflict):
         "A point without priority array (`commandable` is false) was to be relinquished, or its priorities read.",
         "The device answers write-access-denied: its own program or access rights protect the object.",
     )
-    remedy = (
-        "Write to a point whose `writable` is true, or do first what the detail says; check the device's rights."
-    )
+    remedy = "Write to a point whose `writable` is true, or do first what the detail says; check the device's rights."
     example = Example("bacnet.2001.analog-input.1 is read-only.", "/api/v1/points/bacnet.2001.analog-input.1/value")
 
 

@@ -11,7 +11,7 @@ from core.errors import FieldFault, Invalid
 from core.plugin import Command, Context, Deed, Done, Point, Value, ValueNotSuitable
 from plugins.bacnet.config import Write
 from plugins.bacnet.driver import BacnetDriver
-from plugins.bacnet.errors import Refusal, property_error
+from plugins.bacnet.errors import PropertyNotFound, Refusal, property_error
 from plugins.bacnet.examination import Examination
 from plugins.bacnet.objects import DEVICE, Prop
 from plugins.bacnet.outgoing import allowed
@@ -112,7 +112,13 @@ class Errands:
                 priority = chosen
         if priority is not None and errand.value is None:
             return Written(errand.ref, primitives.encode_null(), priority)
-        return Written(errand.ref, _encoded(errand), priority)
+        try:
+            return Written(errand.ref, _encoded(errand), priority)
+        except ValueNotSuitable:
+            (shown,) = await self._access.read(profile, [errand.ref])
+            if isinstance(shown.error, PropertyNotFound):  # which is the greater mistake
+                raise shown.error from None
+            raise
 
     def _profile(self, device_id: str) -> Profile:
         return self._driver.profile_of(self._ctx.commands.device(device_id))

@@ -61,7 +61,7 @@ def property_name(number: int) -> str:
 def property_number(name: str) -> int | None:
     """Return the number of a property, by its name or its number; None where it is neither."""
     if name.isascii() and name.isdigit():
-        return number if (number := int(name)) <= LARGEST else None
+        return number if (number := int(name[:8])) <= LARGEST and str(number) == name else None
     return _NUMBERS.get(name)
 
 
