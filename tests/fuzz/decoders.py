@@ -13,7 +13,18 @@ from plugins.bacnet.engine import Engine, Outcome, Path, Request, Tally
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.protocol import Answer
 from plugins.bacnet.requests import answer_of, answers_of, read_multiple, read_one
-from plugins.bacnet.wire import apdu, bvll, npdu, primitives, read_property, read_property_multiple, tags, who_is
+from plugins.bacnet.wire import (
+    apdu,
+    bvll,
+    npdu,
+    primitives,
+    read_property,
+    read_property_multiple,
+    tags,
+    who_is,
+    write_property,
+    write_property_multiple,
+)
 from plugins.bacnet.wire.apdu import PduType, Service
 from plugins.bacnet.wire.datatypes import Date, Datum, Group, ObjectId, Ref, Time
 from plugins.bacnet.wire.errors import DecodeError
@@ -53,6 +64,10 @@ def request(data: bytes) -> None:
         str(read_property.read_parameters(parameters))
     elif found.service == Service.READ_PROPERTY_MULTIPLE:
         str(read_property_multiple.read_parameters(parameters))
+    elif found.service == Service.WRITE_PROPERTY:
+        str(write_property.read_parameters(parameters))
+    elif found.service == Service.WRITE_PROPERTY_MULTIPLE:
+        str(write_property_multiple.read_parameters(parameters))
 
 
 def unconfirmed(data: bytes) -> None:
