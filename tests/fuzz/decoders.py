@@ -25,6 +25,8 @@ from plugins.bacnet.wire import (
     tags,
     who_has,
     who_is,
+    write_property,
+    write_property_multiple,
 )
 from plugins.bacnet.wire.apdu import PduType, Service
 from plugins.bacnet.wire.bvll import Function
@@ -81,6 +83,10 @@ def request(data: bytes) -> None:
         str(read_property.read_parameters(parameters))
     elif found.service == Service.READ_PROPERTY_MULTIPLE:
         str(read_property_multiple.read_parameters(parameters))
+    elif found.service == Service.WRITE_PROPERTY:
+        str(write_property.read_parameters(parameters))
+    elif found.service == Service.WRITE_PROPERTY_MULTIPLE:
+        str(write_property_multiple.read_parameters(parameters))
 
 
 def unconfirmed(data: bytes) -> None:

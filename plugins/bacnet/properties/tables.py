@@ -48,6 +48,9 @@ _PRIMITIVES: tuple[tuple[type, Primitive], ...] = (
     (primitivedata.Time, Primitive.TIME),
     (primitivedata.ObjectIdentifier, Primitive.OBJECT_IDENTIFIER),
 )
+CORRECTED: dict[tuple[int, int], type] = {(31, 85): basetypes.TimerState}
+"""What bacpypes3 has otherwise than the standard: a timer's present value (12.57.4)."""
+
 _GROWING = {"ServicesSupported", "ObjectTypesSupported"}
 _MISSPELT = {"write_success_ful": "write_successful", "authenication_factor": "authentication_factor"}
 _CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -75,10 +78,26 @@ def properties_of(object_type: int) -> tuple[int, ...]:
 
 @functools.cache
 def shape_of(object_type: int, number: int) -> Shape | None:
-    """Return what the standard makes the value of a property of, None where it does not know it."""
+    """Return what the standard makes the value of a property of, None where it does not know it.
+
+    A property that is new to an object's type, or whose type is new itself or proprietary, is what it is elsewhere.
+    """
+    corrected = CORRECTED.get((object_type, number))
+    if corrected is not None:
+        return _shape(corrected)
     known = get_vendor_info(0).get_object_class(object_type)
     found = None if known is None else known.get_property_type(number)
-    return None if found is None else _shape(found)
+    return _everywhere().get(number) if found is None else _shape(found)
+
+
+@functools.cache
+def _everywhere() -> dict[int, Shape]:
+    """Return the shapes of properties that are made of the same in all types of objects that have them."""
+    shapes: dict[int, set[Shape]] = {}
+    for known in get_vendor_info(0).registered_object_classes.values():
+        for name, found in known._elements.items():  # noqa: SLF001 - as above
+            shapes.setdefault(int(PropertyIdentifier(name)), set()).add(_shape(found))
+    return {number: found.pop() for number, found in shapes.items() if len(found) == 1}
 
 
 def element_of(shape: Shape | None, index: int | None) -> Shape | None:

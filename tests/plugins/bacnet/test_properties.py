@@ -18,6 +18,8 @@ from bacpypes3.object import ScheduleObject
 from bacpypes3.primitivedata import ObjectIdentifier, Real
 from structlog.testing import capture_logs
 
+from core.testing import running
+
 HERE = "127.0.0.94/8:47900"
 THERE = "127.0.0.95/8:47900"
 YAML = f"""
@@ -61,10 +63,10 @@ async def equipment(bench):
 
 @pytest.fixture
 async def site(equipment, plantroom):
-    running = await plantroom(YAML)
-    await running.value_of("bacnet.2001.analog-input.1")
-    running.equipment = equipment
-    return running
+    site = await plantroom(YAML)
+    await site.value_of("bacnet.2001.analog-input.1")
+    site.equipment = equipment
+    return site
 
 
 def logged(logs, event):
@@ -340,11 +342,21 @@ async def test_many_properties_are_read_at_once_and_each_fails_alone(site, bench
 async def test_a_long_value_comes_in_segments_where_the_device_sends_them(bench, plantroom):
     inputs = [bench.analog_input(number) for number in range(1, 60)]
     bench.device(THERE, 2001, inputs, maxApduLengthAccepted=128)
-    running = await plantroom(YAML)
-    await running.value_of("bacnet.2001.analog-input.1")
-    reply = await running.api.get(f"{AT}/device.2001/properties/object-list")
+    site = await plantroom(YAML)
+    await site.value_of("bacnet.2001.analog-input.1")
+    reply = await site.api.get(f"{AT}/device.2001/properties/object-list")
     assert len(reply.json["value"]) == 60
-    assert (await running.api.get(f"{AT}/device.2001")).status == 200
+    assert (await site.api.get(f"{AT}/device.2001")).status == 200
+
+
+async def test_who_holds_a_slot_is_known_again_after_a_restart(equipment, tmp_path):
+    for value in (42.5, None):
+        async with running(YAML, tmp_path) as site:
+            await site.value_of("bacnet.2001.analog-output.1")
+            if value is not None:
+                assert (await site.api.put(f"{POINT}/value", {"value": value, "priority": 9})).status == 200
+            slots = (await site.api.get(f"{POINT}/priorities")).json["slots"]
+            assert (slots[8]["value"], slots[8]["held_by"]) == (42.5, "anonymous")
 
 
 async def test_a_deed_waits_for_a_write_to_the_same_device(site):

@@ -179,7 +179,9 @@ def test_properties_have_names_and_numbers():
     assert (property_name(85), property_name(5000)) == ("present-value", "5000")
     assert {75, 77, 85, 87} <= set(properties_of(OUTPUT))
     assert properties_of(500) == ()
-    assert shape_of(500, 85) is None
+    assert shape_of(500, 85) is None, "a present value is made of this or that"
+    assert shape_of(500, 28) == shape_of(OUTPUT, 28), "a description is a text in a proprietary object, too"
+    assert datatype_name(shape_of(31, 85)) == "timer-state"
     assert shape_of(OUTPUT, 5000) is None
 
 
