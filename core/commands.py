@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -26,11 +24,12 @@ from core.exchange import LONGEST_READ_S
 from core.holders import Holder, Holders, held
 from core.leases import Leases
 from core.model import Command, Deed, Device, Done, Point, Priorities, Source, Value, WriteResult, Written
+from core.once import Once
 from core.owner import owned_by
 from core.plugin import Store
 from core.polls import Polls, group_of
 from core.readings import Chunk, Row, batch_of
-from core.records import RECORDS_KEPT, Record, Records, request_of, reused, target_of
+from core.records import Record, Records
 from core.registry import PointEntry, Registry
 from core.services import BatchWriter, Driver, InputOverride
 from core.tasks import end_tasks
@@ -72,8 +71,7 @@ class Commands:
         self._clock = clock
         self._records = Records(store)
         self._holders = Holders()
-        self._under_way: dict[str, tuple[Command | Deed, asyncio.Future[Any]]] = {}
-        self._results: OrderedDict[str, tuple[Command | Deed, Any]] = OrderedDict()
+        self._once = Once()
         self._turns: dict[str, asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._last_at = 0.0
@@ -117,7 +115,7 @@ class Commands:
         fresh: dict[str, list[_Order]] = {}
         for command in commands:
             try:
-                outcome, is_new = self._claim(command)
+                outcome, is_new = self._once.claim(command)
             except Conflict as error:
                 outcomes.append(error)
                 continue
@@ -136,7 +134,7 @@ class Commands:
 
         The same id twice is carried out once. Raises what ``run`` raises, PluginNotRunning, DeviceTimeout, Conflict.
         """
-        outcome, is_new = self._claim(deed)
+        outcome, is_new = self._once.claim(deed)
         if is_new:
             self._start(self._do(deed, run, outcome), f"deed:{deed.device_id}")
         await asyncio.wait([outcome])
@@ -153,27 +151,7 @@ class Commands:
         """Return who wrote what a slot shows, if that was through us."""
         return self._holders.get(point, priority, shown)
 
-    # once, and in turn
-
-    def _claim(self, asked: Command | Deed) -> tuple[asyncio.Future[Any], bool]:
-        """Return where the outcome will be, and whether it is yet to be worked for; raises Conflict."""
-        known = self._under_way.get(asked.id) or self._results.get(asked.id)
-        if known is not None and _asked(known[0]) != _asked(asked):
-            raise reused()
-        if asked.id in self._under_way:
-            return self._under_way[asked.id][1], False
-        outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if asked.id in self._results:
-            outcome.set_result(self._results[asked.id][1])
-            return outcome, False
-        self._under_way[asked.id] = asked, outcome
-        outcome.add_done_callback(functools.partial(self._ended, asked.id))
-        return outcome, True
-
-    def _ended(self, asked_id: str, outcome: asyncio.Future[Any]) -> None:
-        del self._under_way[asked_id]
-        if not outcome.cancelled():
-            outcome.exception()  # noted here, since whoever asked may have gone
+    # in turn
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         with owned_by(None):  # it ends as it must, also where the plugin that asked for it is stopped
@@ -183,11 +161,6 @@ class Commands:
 
     def _turn(self, device_id: str) -> asyncio.Lock:
         return self._turns.setdefault(device_id, asyncio.Lock())
-
-    def _remember(self, asked: Command | Deed, result: Any) -> None:
-        self._results[asked.id] = asked, result
-        if len(self._results) > RECORDS_KEPT:
-            self._results.popitem(last=False)
 
     def _now(self) -> float:
         self._last_at = max(self._clock.utc(), self._last_at + _STEP_S)
@@ -221,7 +194,7 @@ class Commands:
             raise
         log.info("deed_done", before=done.before, after=done.after)
         result = attrs.asdict(done, recurse=False)
-        self._remember(deed, done.after)
+        self._once.remember(deed, done.after)
         await self._records.keep([Record.of(deed, result, self._now())])
         return result
 
@@ -341,7 +314,7 @@ class Commands:
                 order.fail(result)
                 continue
             written = self._take(order, result)
-            self._remember(order.asked, written)
+            self._once.remember(order.asked, written)
             now = self._now()
             self._holders.note(order.command, result, now)
             records.append(Record.of(order.asked, _on_record(order.command, result, written), now))
@@ -391,11 +364,6 @@ def _settled(outcome: asyncio.Future[Written] | Exception) -> Written | Exceptio
         return outcome if isinstance(outcome, Exception) else outcome.result()
     except Exception as error:  # it is whoever asked that raises it
         return error
-
-
-def _asked(asked: Command | Deed) -> tuple[object, ...]:
-    """What is asked for, whoever describes the point how, and however long it may take."""
-    return asked.principal, asked.origin, target_of(asked), request_of(asked)
 
 
 def _on_record(command: Command, result: WriteResult, written: Written) -> dict[str, Any]:
