@@ -19,6 +19,7 @@ from core.api.idempotency import Idempotency
 from core.api.metrics import ServerFigures
 from core.api.system import SystemFacts
 from core.clock import Clock, SystemClock
+from core.commands import Commands
 from core.defaults import in_memory_services
 from core.differences import Differences
 from core.errors import PluginError, PluginNotRunning
@@ -103,16 +104,18 @@ class Kernel:
         structlog.get_logger().info("ready", url=self.url, devices=len(self.registry.device_ids()))
 
     async def _bring_up(self, stack: AsyncExitStack) -> None:
+        self.exchange = Exchange(self.registry, self.polls, self.clock)
+        self.commands = Commands(self.registry, self.polls, self.leases, self.storage, self.clock)
+        await self.commands.load()
         await self.manager.load(self.context)
         self.manager.choose_services(self.services)
         self.leases.use(self.services.leadership)
         await self.migrate(self.manager)
-        self.exchange = Exchange(self.registry, self.polls, self.leases, self.storage, self.clock)
         self.jobs.register(self.scans.kind, owner="core")
         await stack.enter_async_context(self.leases.holding([]))
         stack.push_async_callback(self._stop_plugins)
         stack.push_async_callback(self._save_all)
-        for part in (self.exchange.close, self.jobs.close, self.poller.stop):
+        for part in (self.exchange.close, self.commands.close, self.jobs.close, self.poller.stop):
             stack.push_async_callback(part)
         self._keep_house()
         self.poller.start()
@@ -197,6 +200,7 @@ class Kernel:
             clock=self.clock,
             registry=self.registry,
             exchange=self.exchange,
+            commands=self.commands,
             jobs=self.jobs,
             scans=self.scans,
             manager=self.manager,
@@ -240,6 +244,7 @@ class Kernel:
             services=self.services,
             events=self.events,
             store=self.storage,
+            commands=self.commands,
             data_dir=self.settings.data_dir,
             publish=lambda polled: self.polls.take(name, polled),
             seen=self.polls.seen,

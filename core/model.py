@@ -218,13 +218,51 @@ class WriteResult:
     """What the device showed when it was read back after a write.
 
     ``effective`` is false where a higher priority holds the point; ``active_priority`` is None where nothing
-    holds it, where the point has no priority array, or where that could not be read.
+    holds it, where the point has no priority array, or where that could not be read. ``priority`` is the one that was
+    written at, None where the point has no priority array. ``verified`` tells whether the device shows what was
+    written, in its slot where there is one; None: it could not be told.
     """
 
     value: Value
     flags: Flag
     effective: bool
     active_priority: int | None
+    priority: int | None = None
+    verified: bool | None = None
+
+
+@attrs.frozen
+class Written:
+    """What a write came to: the reading afterwards, and what `WriteResult` says of it."""
+
+    reading: Reading | None
+    effective: bool
+    active_priority: int | None
+    priority: int | None = None
+    verified: bool | None = None
+
+
+@attrs.frozen
+class Deed:
+    """What a plugin does to a device of its own beside the writing of points, on the house's record.
+
+    ``id`` is the idempotency key. ``target`` says what it is done to, ``request`` what is wanted of it: JSON values.
+    """
+
+    id: str
+    principal: str
+    origin: str
+    device_id: str
+    target: str
+    request: Any
+
+
+@attrs.frozen
+class Done:
+    """What a deed came to: what its target showed before and after, as JSON values."""
+
+    before: Any
+    after: Any
 
 
 @attrs.frozen

@@ -27,7 +27,9 @@ from core.events import EventBus, EventHandler
 from core.hookspecs import hookimpl
 from core.model import (
     Command,
+    Deed,
     Device,
+    Done,
     Flag,
     Inventory,
     Kind,
@@ -37,6 +39,7 @@ from core.model import (
     Source,
     Value,
     WriteResult,
+    Written,
 )
 from core.owner import owned_by
 from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
@@ -50,10 +53,13 @@ __all__ = [
     "CliCommand",
     "Clock",
     "Command",
+    "Commands",
     "Context",
+    "Deed",
     "Device",
     "DeviceRefused",
     "DeviceTimeout",
+    "Done",
     "EventHandler",
     "Example",
     "FieldInfo",
@@ -90,6 +96,7 @@ __all__ = [
     "Value",
     "ValueNotSuitable",
     "WriteResult",
+    "Written",
     "any_of",
     "batch_of",
     "field",
@@ -175,6 +182,29 @@ class Store(Protocol):
         ...
 
 
+class Commands(Protocol):
+    """The house's one way to write: one at a time to each device, each id once, checked, logged and on record."""
+
+    def device(self, device_id: str) -> Device:
+        """Return a device as it was last described; raises DeviceNotFound."""
+        ...
+
+    def point(self, point_id: str) -> Point | None:
+        """Return a point as it was last described, None where there is none of this id."""
+        ...
+
+    async def write(self, command: Command) -> Written:
+        """Write or relinquish a point and read back; raises as REST answers (docs/api.md)."""
+        ...
+
+    async def carry_out(self, deed: Deed, run: Callable[[], Awaitable[Done]]) -> Any:
+        """Do something else to a device when its turn comes, and answer what it showed afterwards (`Done.after`).
+
+        ``run`` has 20 s. Raises what it raises, PluginNotRunning, DeviceTimeout, and Conflict for an id that was used.
+        """
+        ...
+
+
 @attrs.frozen
 class Context:
     """What the kernel lends a plugin.
@@ -191,6 +221,7 @@ class Context:
     services: Services
     events: EventBus
     store: Store
+    commands: Commands
     data_dir: Path
     publish: Callable[[Polled], None]
     seen: Callable[[str], None]

@@ -92,10 +92,10 @@ class PriorityNotAllowed(RequestError):
     title = "Priority not allowed"
     causes = any_of(
         "The plugin's `write: {priorities: [...]}` leaves this priority out.",
-        "Nothing is configured there: 1 to 7 are then kept for life safety and critical equipment.",
+        "Nothing is configured there: 1 and 2 are then kept for the safety of life.",
     )
     remedy = "Write at a priority that the plugin's `write` section allows, or add this one there and restart."
-    example = Example("Priority 1 is not allowed; write at one of 8, 9, 10, 11, 12, 13, 14, 15, 16.", f"{_POINT}/value")
+    example = Example("Priority 1 is not allowed; write at one of 8, 9, 10, 16.", f"{_POINT}/value")
 
 
 class NotFound(RequestError):
@@ -226,11 +226,11 @@ class NotWritable(Conflict):
     code = "point.not_writable"
     title = "Not writable"
     causes = any_of(
-        "The point is an input or a measured value: its `writable` is false.",
+        "The point is an input or a measured value: its `writable` is false; BACnet's take a value out of service.",
         "A point without priority array (`commandable` is false) was to be relinquished, or its priorities read.",
         "The device answers write-access-denied: its own program or access rights protect the object.",
     )
-    remedy = "Write to a point whose `writable` is true; check the device's own access rights."
+    remedy = "Write to a point whose `writable` is true, or do first what the detail says; check the device's rights."
     example = Example("bacnet.2001.analog-input.1 is read-only.", "/api/v1/points/bacnet.2001.analog-input.1/value")
 
 

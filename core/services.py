@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
+from core.errors import PlantroomError
 from core.model import Command, Device, Inventory, Point, Priorities, Reading, WriteResult
 from core.readings import PointGroup, ReadingBatch
 
@@ -73,6 +74,28 @@ class Driver(Protocol):
     async def priorities(self, point: Point) -> Priorities:
         """Read a commandable point's priority array; raises as `write` does."""
         ...
+
+
+@runtime_checkable
+class BatchWriter(Protocol):
+    """What a driver also has that writes several points of a device at once."""
+
+    async def write_many(self, commands: Sequence[Command]) -> Sequence[WriteResult | PlantroomError]:
+        """Carry out commands for one device in their order, and read back: for each the result, or what `write` raises.
+
+        After one that got no answer none is sent; its DeviceTimeout says whether a command may have been carried out.
+        """
+        ...
+
+
+@runtime_checkable
+class InputOverride(Protocol):
+    """What a driver also has that asks the device whether a point takes a value that is not `writable` as a rule.
+
+    Where ``overrides_inputs`` is true, `write` gets commands for such points too, and raises NotWritable itself.
+    """
+
+    overrides_inputs: bool
 
 
 @runtime_checkable

@@ -103,7 +103,16 @@ class _Unstarted:
     async def read(self, _sql: str, _parameters: tuple[Any, ...] = ()) -> NoReturn:
         _not_running()
 
-    async def write(self, *_statements: tuple[str, list[tuple[Any, ...]]]) -> NoReturn:
+    async def write(self, *_statements: object) -> NoReturn:
+        _not_running()
+
+    def device(self, _device_id: str) -> NoReturn:
+        _not_running()
+
+    def point(self, _point_id: str) -> NoReturn:
+        _not_running()
+
+    async def carry_out(self, _deed: object, _run: object) -> NoReturn:
         _not_running()
 
 
@@ -121,6 +130,7 @@ def unstarted_context(name: str, data_dir: Path) -> Context:
         services=in_memory_services(clock),
         events=EventBus(),
         store=_Unstarted(),
+        commands=_Unstarted(),
         data_dir=data_dir,
         publish=_not_running,
         seen=_not_running,

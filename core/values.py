@@ -7,6 +7,8 @@ import math
 from core.errors import FieldFault, ValueNotSuitable
 from core.model import Kind, Point, Value
 
+_SINGLE_PRECISION = 1e-6
+
 
 def suitable(point: Point, value: Value) -> Value:
     """Return the value as the point takes it; raises ValueNotSuitable.
@@ -55,6 +57,14 @@ def _text(point: Point, value: Value) -> Value:
     if not isinstance(value, str):
         raise _unsuitable(point, "text")
     return value
+
+
+def agrees(point: Point, written: Value, shown: Value) -> bool:
+    """Tell whether a device shows what was written: a number within single precision and the point's resolution."""
+    numbers = [value for value in (written, shown) if isinstance(value, int | float) and not isinstance(value, bool)]
+    if len(numbers) < 2:
+        return written == shown and isinstance(written, bool) is isinstance(shown, bool)
+    return math.isclose(*numbers, rel_tol=_SINGLE_PRECISION, abs_tol=abs(point.resolution or 0.0))
 
 
 def int_or_none(value: float) -> int | None:

@@ -21,6 +21,7 @@ from core.api.reload import Reload, ReloadRoutes
 from core.api.system import System, SystemFacts
 from core.api.writes import Writes
 from core.clock import Clock
+from core.commands import Commands
 from core.cursors import Cursors
 from core.exchange import Exchange
 from core.jobs import Jobs
@@ -40,6 +41,7 @@ class Parts:
     clock: Clock
     registry: Registry
     exchange: Exchange
+    commands: Commands
     jobs: Jobs
     scans: Scans
     manager: PluginManager
@@ -67,7 +69,7 @@ def kernel_routes(parts: Parts) -> list[Route]:
         *Devices(parts.registry, cursors).routes,
         *Points(parts.registry, cursors, parts.clock).routes,
         *Readings(parts.registry, parts.exchange, parts.clock).routes,
-        *Writes(parts.registry, parts.exchange, parts.idempotency, parts.clock).routes,
+        *Writes(parts.registry, parts.commands, parts.idempotency, parts.clock).routes,
         *JobRoutes(parts.jobs, parts.scans, cursors, parts.idempotency).routes,
     ]
 

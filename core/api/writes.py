@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from typing import Any, ClassVar
 
@@ -14,6 +13,7 @@ from core.api.idempotency import KEY, Idempotency, key_of, principal_of
 from core.api.readings import POINT_ID, BatchAnswer, batch_answer, failed_item, family
 from core.api.render import EXAMPLE, ReadingAnswer, json_value, render_reading
 from core.clock import Clock
+from core.commands import Commands
 from core.errors import (
     Conflict,
     DeviceError,
@@ -24,9 +24,8 @@ from core.errors import (
     PriorityNotAllowed,
     ValueNotSuitable,
 )
-from core.exchange import Exchange, Written
 from core.json_schema import example_of
-from core.model import Command, Value, rfc3339
+from core.model import Command, Point, Value, Written, rfc3339
 from core.operations import ProblemDocument
 from core.registry import Registry
 from core.routes import Role, Route
@@ -34,6 +33,10 @@ from core.serialize import UNSET, Unset, dumps, field
 from core.web import Answer
 
 ORIGIN = "rest"
+VERIFIED = (
+    "Whether the device shows what was written: in its slot, or, where the point has none, as its value. "
+    "Null where that could not be told."
+)
 VALUE = "A number, boolean, text, or an enum's integer or state text, as the point's `kind` has it."
 
 
@@ -86,7 +89,8 @@ class WritesBody:
     """Many writes."""
 
     writes: tuple[WriteItem, ...] = field(
-        min_items=1, max_items=1000, description="Writes to one device are carried out one after the other.",
+        min_items=1, max_items=1000,
+        description="Writes to one device are carried out in their order, many at once where it can.",
         example=[{"point_id": EXAMPLE, "value": 21.5, "priority": 8}],
     )  # fmt: skip
 
@@ -100,6 +104,8 @@ class WrittenAnswer:
     )
     effective: bool = field(description="False where a higher priority holds the point.", example=True)
     active_priority: int | None = field(description="Which slot holds the point, where that is known.", example=8)
+    priority: int | None = field(description="Which slot was written; null where the point has none.", example=8)
+    verified: bool | None = field(description=VERIFIED, example=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -110,6 +116,8 @@ class WrittenItem:
     reading: ReadingAnswer | Unset | None = field(default=UNSET, example=example_of(ReadingAnswer))
     effective: bool | Unset = field(default=UNSET, example=True)
     active_priority: int | Unset | None = field(default=UNSET, example=8)
+    priority: int | Unset | None = field(default=UNSET, example=8)
+    verified: bool | Unset | None = field(default=UNSET, example=True)
     error: ProblemDocument | Unset = field(default=UNSET)
 
 
@@ -136,9 +144,9 @@ class PrioritiesAnswer:
 class Writes:
     """The resources /api/v1/points/{point_id}/value, for writing, its priorities, and /api/v1/writes."""
 
-    def __init__(self, registry: Registry, exchange: Exchange, idempotency: Idempotency, clock: Clock) -> None:
+    def __init__(self, registry: Registry, commands: Commands, idempotency: Idempotency, clock: Clock) -> None:
         self._registry = registry
-        self._exchange = exchange
+        self._commands = commands
         self._idempotency = idempotency
         self._clock = clock
 
@@ -153,7 +161,8 @@ class Writes:
             Route(
                 "PUT", one, self.put, "Write a point", body=WriteBody, answer=WrittenAnswer, role=operator,
                 errors=errors, parameters=POINT_ID, takes=(KEY,),
-                description="Writes at a priority, reads back, and says whether the value is in effect.",
+                description="Writes at a priority, reads back, and says whether the value is in effect. "
+                "An input takes a value only while its object is out of service.",
             ),
             Route(
                 "DELETE", one, self.relinquish, "Relinquish a point", query=RelinquishQuery, answer=WrittenAnswer,
@@ -185,24 +194,37 @@ class Writes:
         """Carry many writes out, each with its own success."""
 
         async def run() -> Answer:
-            ids = [self._command_id(request, index) for index in range(len(body.writes))]
-            work = (self._item(each, request, item) for each, item in zip(ids, body.writes, strict=True))
-            return batch_answer(await asyncio.gather(*work))
+            outcomes: list[Written | Exception | None] = []
+            commands: list[Command] = []
+            for index, item in enumerate(body.writes):
+                try:
+                    commands.append(self._command(self._command_id(request, index), request, item))
+                    outcomes.append(None)
+                except PointNotFound as error:
+                    outcomes.append(error)
+            written = iter(await self._commands.write_many(commands))
+            return batch_answer(
+                [
+                    _item(item.point_id, next(written) if outcome is None else outcome)
+                    for item, outcome in zip(body.writes, outcomes, strict=True)
+                ]
+            )
 
         return await self._idempotency.once(request, body, run)
 
     async def priorities(self, _request: web.Request, *, point_id: str) -> PrioritiesAnswer:
         """Answer a point's 16 slots, as its device shows them now."""
-        priorities = await self._exchange.priorities(self._registry.point(point_id))
+        entry = self._registry.point(point_id)
+        priorities = await self._commands.priorities(entry)
         return PrioritiesAnswer(
-            slots=tuple(self._slot(point_id, number, value) for number, value in enumerate(priorities.slots, 1)),
+            slots=tuple(self._slot(entry.point, number, value) for number, value in enumerate(priorities.slots, 1)),
             relinquish_default=json_value(priorities.relinquish_default),
             active_priority=priorities.active,
             read_at=str(rfc3339(self._clock.utc())),
         )
 
-    def _slot(self, point_id: str, number: int, value: Value) -> SlotAnswer:
-        holder = None if value is None else self._exchange.holder(point_id, number)
+    def _slot(self, point: Point, number: int, value: Value) -> SlotAnswer:
+        holder = None if value is None else self._commands.holder(point, number, value)
         return SlotAnswer(
             priority=number,
             value=json_value(value),
@@ -211,28 +233,16 @@ class Writes:
         )
 
     async def _one(self, request: web.Request, item: WriteItem) -> Answer:
-        written = await self._write(self._command_id(request), request, item)
-        return Answer(_written_json(written))
+        command = self._command(self._command_id(request), request, item)
+        return Answer(_written_json(await self._commands.write(command)))
 
-    async def _item(self, command_id: str, request: web.Request, item: WriteItem) -> bytes:
-        try:
-            written = await self._write(command_id, request, item)
-        except PlantroomError as error:
-            return failed_item(item.point_id, error)
-        except Exception:  # a driver's code: its failure stays with this item
-            structlog.get_logger().exception("write_failed", point=item.point_id)
-            return failed_item(item.point_id, PlantroomError(PlantroomError.remedy))
-        return b'{"point_id":%b,%b' % (dumps(item.point_id), _written_json(written)[1:])
-
-    async def _write(self, command_id: str, request: web.Request, item: WriteItem) -> Written:
-        entry = self._registry.point(item.point_id)
+    def _command(self, command_id: str, request: web.Request, item: WriteItem) -> Command:
+        """Make the command that an item asks for; raises PointNotFound."""
         value = None if isinstance(item.value, Unset) else item.value
-        principal = principal_of(request)
-        command = Command(
-            command_id, principal, ORIGIN, entry.point,
+        return Command(
+            command_id, principal_of(request), ORIGIN, self._registry.point(item.point_id).point,
             value=value, relinquish=item.relinquish, priority=item.priority,
         )  # fmt: skip
-        return await self._exchange.write(command)
 
     @staticmethod
     def _command_id(request: web.Request, index: int | None = None) -> str:
@@ -242,7 +252,23 @@ class Writes:
         return f"{principal_of(request)}:{key}" if index is None else f"{principal_of(request)}:{key}:{index}"
 
 
+def _item(point_id: str, outcome: Written | Exception) -> bytes:
+    if isinstance(outcome, PlantroomError):
+        return failed_item(point_id, outcome)
+    if isinstance(outcome, Exception):  # a driver's code: its failure stays with this item
+        structlog.get_logger().error("write_failed", point=point_id, exc_info=outcome)
+        return failed_item(point_id, PlantroomError(PlantroomError.remedy))
+    return b'{"point_id":%b,%b' % (dumps(point_id), _written_json(outcome)[1:])
+
+
 def _written_json(written: Written) -> bytes:
     reading, _tag = render_reading(written.reading)
-    rest = dumps({"effective": written.effective, "active_priority": written.active_priority})
+    rest = dumps(
+        {
+            "effective": written.effective,
+            "active_priority": written.active_priority,
+            "priority": written.priority,
+            "verified": written.verified,
+        }
+    )
     return b'{"reading":%b,%b' % (reading, rest[1:])

@@ -25,15 +25,14 @@ from plugins.bacnet.stack import BbmdEnd, Busy, ForeignEnd, Stack, Undecodable, 
 from plugins.bacnet.translation import (
     i_am_in,
     is_silence,
-    items_in,
+    octets_in,
     read_request,
     refusal_in,
     who_is_requests,
-    write_request,
 )
 from plugins.bacnet.wire.bvll import CARRIES_NPDU, Function, origin, read_function
 from plugins.bacnet.wire.bvll_tables import End, write_register
-from plugins.bacnet.wire.datatypes import Items, Ref
+from plugins.bacnet.wire.datatypes import Ref
 from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.network_messages import write_what_is_number, write_who_is_router
 from plugins.bacnet.wire.npdu import GLOBAL_NETWORK, Place, read_npdu, write_npdu
@@ -150,14 +149,10 @@ class Client:
         if at is None:
             self._stack.send(write_what_is_number(), None)
 
-    async def read_long(self, station: Station, ref: Ref) -> Items:
-        """Read one property whose value may come in segments."""
+    async def read_long(self, station: Station, ref: Ref) -> bytes:
+        """Read one property whose value may come in segments; answers its tagged octets."""
         answer = await self._ask(station, read_request(station, ref))
-        return items_in(answer.propertyValue)
-
-    async def write(self, station: Station, ref: Ref, value: bytes, *, priority: int | None = None) -> None:
-        """Write one property, of its tagged octets."""
-        await self._ask(station, write_request(station, ref, value, priority=priority))
+        return octets_in(answer.propertyValue)
 
     def _registration_changed(self) -> None:
         """Let broadcasts through while we are registered, and tell whoever wants to know."""

@@ -94,10 +94,13 @@ class Cov:
 
 @attrs.frozen
 class Write:
-    """At which priorities may be written, and at which it is where none is asked for."""
+    """At which priorities may be written, and at which it is where none is asked for (ASHRAE 135, 19.2.1).
 
-    priorities: tuple[int, ...] = tuple(range(8, 17))
-    default_priority: int = 8
+    1 and 2 are for the safety of life, and only for who names them.
+    """
+
+    priorities: tuple[int, ...] = tuple(range(3, 17))
+    default_priority: int = 16
 
 
 @attrs.frozen

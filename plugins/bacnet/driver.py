@@ -11,6 +11,7 @@ from core.plugin import (
     Context,
     Device,
     DeviceTimeout,
+    PlantroomError,
     Point,
     PointGroup,
     Priorities,
@@ -48,6 +49,8 @@ READ_PATIENCE_S = 12.0
 class BacnetDriver:
     """The driver of one instance of the plugin; ``clients`` are its networks, by interface."""
 
+    overrides_inputs = True
+
     def __init__(self, config: BacnetConfig, ctx: Context, clients: Mapping[str, Client]) -> None:
         self.scan_interval_s = config.scan.interval
         self.longest_probe_delay_s = config.probe_delay
@@ -70,6 +73,15 @@ class BacnetDriver:
             client.heard = self._heard
             client.told = self._discovery.note_object
             client.link.hearers.append(Ear(str(client.interface), client.link.send, self.subscriptions.hear).hear)
+
+    @property
+    def reader(self) -> Reader:
+        """What asks its devices."""
+        return self._reader
+
+    def profile_of(self, device: Device) -> Profile:
+        """Return what is known of a device, also of one that was found before a restart; raises DeviceNotFound."""
+        return self._profile(device)
 
     def configured(self, point: Point) -> Point:
         """Apply the configuration's interval and rules to a point that is known from before a restart."""
@@ -124,6 +136,10 @@ class BacnetDriver:
     async def write(self, command: Command) -> WriteResult:
         """Write or relinquish, and read back; raises what the contract names."""
         return await self._writer.write(self._profile_of_point(command.point), command)
+
+    async def write_many(self, commands: Sequence[Command]) -> Sequence[WriteResult | PlantroomError]:
+        """Carry out commands for one device in their order, and read back."""
+        return await self._writer.write_many(self._profile_of_point(commands[0].point), commands)
 
     async def priorities(self, point: Point) -> Priorities:
         """Read a point's priority array; raises as `write` does."""

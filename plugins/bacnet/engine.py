@@ -15,7 +15,7 @@ import attrs
 from core.plugin import Clock, DeviceTimeout
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.errors import Refusal, refused_with
-from plugins.bacnet.wire import apdu, bvll, npdu
+from plugins.bacnet.wire import apdu, bvll, npdu, write_property_multiple
 from plugins.bacnet.wire.apdu import FROM_SERVER, SEGMENTED, PduType, Service
 from plugins.bacnet.wire.errors import DecodeError
 
@@ -231,11 +231,7 @@ class Engine:
         """Take an Error, Reject or Abort."""
         kind = data[at] >> 4
         if kind == PduType.ERROR:
-            try:
-                refusal = refused_with(apdu.read_error(data, at + 3))
-            except DecodeError:
-                refusal = Refusal("error", "undecodable-answer", "services")
-            self._end(request, refusal)
+            self._end(request, _error_in(data, at + 3, request.service))
         elif kind == PduType.REJECT:
             self._end(request, Refusal("reject", apdu.reject_reason(data[at + 2])))
         elif kind == PduType.ABORT:
@@ -293,6 +289,16 @@ class Engine:
 
 
 _TWO_WAYS = {PduType.SEGMENT_ACK, PduType.ABORT}
+
+
+def _error_in(data: bytes, at: int, service: Service) -> Refusal:
+    try:
+        if service is Service.WRITE_PROPERTY_MULTIPLE:
+            error, failed = write_property_multiple.read_error(data, at)
+            return refused_with(error, failed=failed)
+        return refused_with(apdu.read_error(data, at))
+    except DecodeError:
+        return Refusal("error", "undecodable-answer", "services")
 
 
 def _behind_header(data: bytes, control: int) -> tuple[int, bytes]:

@@ -2,6 +2,8 @@
 
 PlantroomError
 ├── LinkFailed           503  our own end: a port that is taken, an address that this machine does not have
+├── NotFound
+│   └── PropertyNotFound 404  an object, a property or an element that the device does not have
 ├── Unavailable
 │   └── NetworkBusy      503  a device's turn did not come, for all that is asked of others on its network
 └── DeviceError
@@ -13,9 +15,10 @@ from __future__ import annotations
 
 import attrs
 
-from core.errors import DeviceError, Example, Unavailable, any_of
+from core.errors import DeviceError, Example, NotFound, Unavailable, any_of
 from core.plugin import DeviceRefused, NotWritable, PlantroomError, PointNotFound, ValueNotSuitable
 from plugins.bacnet.wire.apdu import PropertyError, name_of
+from plugins.bacnet.wire.datatypes import Ref
 from plugins.bacnet.wire.enumerations import ERROR_CLASSES, ERROR_CODES
 
 
@@ -53,6 +56,26 @@ class NetworkBusy(Unavailable):
     )
 
 
+class PropertyNotFound(NotFound):
+    """The device has no such object, the object no such property, or the property no such element."""
+
+    code = "bacnet.property_not_found"
+    title = "Unknown object or property"
+    causes = any_of(
+        "The object id or the property's name is misspelt: they are written like analog-input.1 and present-value.",
+        "The property is optional, and this device leaves it out.",
+        "An `index` was given of a property that is no array, or beyond its end.",
+        "The device was reprogrammed since the object was seen.",
+    )
+    remedy = (
+        "GET .../devices/{instance}/objects lists a device's objects, and .../objects/{object_id} their properties."
+    )
+    example = Example(
+        "bacnet.2001 does not have analog-input.1 profile-name (error property unknown-property).",
+        "/api/v1/bacnet/devices/2001/objects/analog-input.1/properties/profile-name",
+    )
+
+
 class UnusableValue(DeviceError):
     """The device answered with a value that is not of the point's kind."""
 
@@ -73,12 +96,13 @@ class UnusableValue(DeviceError):
 class Refusal(Exception):
     """A device's own words: ``kind`` is error, reject or abort; names are those of the standard, with hyphens.
 
-    ``error_class`` is empty for rejects and aborts.
+    ``error_class`` is empty for rejects and aborts. ``failed`` is which of several writes was the first to fail.
     """
 
     kind: str
     code: str
     error_class: str = ""
+    failed: Ref | None = None
 
     def __str__(self) -> str:
         return f"{self.kind} {self.error_class} {self.code}".replace("  ", " ")
@@ -104,9 +128,9 @@ class Refusal(Exception):
         return self.code == "unknown-object"
 
 
-def refused_with(error: PropertyError) -> Refusal:
+def refused_with(error: PropertyError, *, failed: Ref | None = None) -> Refusal:
     """Name what a device's error is."""
-    return Refusal("error", name_of(ERROR_CODES, error.code), name_of(ERROR_CLASSES, error.error_class))
+    return Refusal("error", name_of(ERROR_CODES, error.code), name_of(ERROR_CLASSES, error.error_class), failed)
 
 
 _SERVICE_IS_MISSING = {
@@ -137,6 +161,7 @@ _PASSING = {
     ("error", "configuration-in-progress"),
 }
 _NOT_FOUND = {"unknown-object", "unknown-property"}
+_NO_ELEMENT = {"invalid-array-index", "property-is-not-an-array"}
 _DENIED = {"write-access-denied", "access-denied"}
 _NOT_SUITABLE = {
     "value-out-of-range",
@@ -169,6 +194,13 @@ def write_error(refusal: Refusal, what: str) -> PlantroomError:
     if refusal.code in _NOT_SUITABLE:
         return ValueNotSuitable(f"The device does not take this value for {what} ({refusal}).")
     return read_error(refusal, what)
+
+
+def property_error(refusal: Refusal, device_id: str, what: str) -> PlantroomError:
+    """Say what a refusal means for whoever reads or writes a property."""
+    if refusal.code in _NOT_FOUND | _NO_ELEMENT:
+        return PropertyNotFound(f"{device_id} does not have {what} ({refusal}).")
+    return write_error(refusal, f"{what} of {device_id}")
 
 
 def _refused(refusal: Refusal, what: str) -> DeviceRefused:

@@ -35,14 +35,14 @@ _ABOUT_DEVICE = (
 )
 
 
-class _ObjectList(NamedTuple):
+class ObjectList(NamedTuple):
     """What a device says that it has, and whether that is all: each entry was told, and is an object's id."""
 
     objects: list[ObjectId]
     complete: bool
 
     @classmethod
-    def of(cls, *entries: Sequence[Datum]) -> _ObjectList:
+    def of(cls, *entries: Sequence[Datum]) -> ObjectList:
         objects = [entry[0] for entry in entries if len(entry) == 1 and isinstance(entry[0], ObjectId)]
         return cls(objects, len(objects) == len(entries))
 
@@ -63,7 +63,7 @@ class Examination:
         """
         itself = ObjectId(DEVICE, profile.instance)
         about = await self._reader.all(profile, [Ref(itself, prop) for prop in _ABOUT_DEVICE], profile.texts)
-        listed = await self._object_list(profile, itself)
+        listed = await self.object_list(profile, itself)
         objects = list(dict.fromkeys(listed.objects))
         wanted = [object_id for object_id in objects if object_id.type in TYPES]
         refs = [ref for object_id in wanted for ref in questions(object_id)]
@@ -98,7 +98,7 @@ class Examination:
         }
         return Inventory(device, points, listed.complete, frozenset(f"{device.id}.{key}" for key in unread))
 
-    async def _object_list(self, profile: Profile, itself: ObjectId) -> _ObjectList:
+    async def object_list(self, profile: Profile, itself: ObjectId) -> ObjectList:
         """Read the object list whole where its answer can come, else by index; what is not told is asked for twice."""
         whole = Ref(itself, Prop.OBJECT_LIST)
         if profile.can_segment and profile.whole_list is not False:
@@ -118,12 +118,12 @@ class Examination:
         answers = await self._reader.all(profile, refs, profile.values)
         missing = [ref for ref, answer in answers.items() if isinstance(answer, Refusal)]
         answers |= await self._reader.all(profile, missing, profile.values)
-        return _ObjectList.of(*(() if isinstance(answer, Refusal) else answer for answer in answers.values()))
+        return ObjectList.of(*(() if isinstance(answer, Refusal) else answer for answer in answers.values()))
 
-    async def _whole_list(self, profile: Profile, whole: Ref) -> _ObjectList | None:
+    async def _whole_list(self, profile: Profile, whole: Ref) -> ObjectList | None:
         """Read the object list with one request, in segments where it is long; None where the device refuses."""
         try:
-            listed = _ObjectList.of(*((item,) for item in await self._reader.one(profile, whole)))
+            listed = ObjectList.of(*((item,) for item in await self._reader.one(profile, whole)))
         except Refusal as refusal:
             profile.whole_list = False
             self._ctx.log.debug("object_list_by_index", device=profile.instance, why=str(refusal))

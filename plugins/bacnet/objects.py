@@ -31,6 +31,7 @@ class Prop(enum.IntEnum):
     NUMBER_OF_STATES = 74
     OBJECT_LIST = 76
     OBJECT_NAME = 77
+    OUT_OF_SERVICE = 81
     OUTPUT_UNITS = 82
     PRESENT_VALUE = 85
     PRIORITY_ARRAY = 87

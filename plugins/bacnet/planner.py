@@ -34,6 +34,7 @@ _SIZES = {
 }
 _PROPERTY_SIZES: Mapping[int, int] = {
     Prop.STATUS_FLAGS: 3,
+    Prop.OUT_OF_SERVICE: 1,
     Prop.UNITS: 3,
     Prop.OUTPUT_UNITS: 3,
     Prop.NUMBER_OF_STATES: 2,

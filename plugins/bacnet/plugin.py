@@ -16,11 +16,13 @@ from plugins.bacnet.cov.subscription import State
 from plugins.bacnet.cov.subscriptions import Subscriptions
 from plugins.bacnet.driver import BacnetDriver
 from plugins.bacnet.profiles import MIGRATIONS
+from plugins.bacnet.properties.errand import Errands
 from plugins.bacnet.registration import Registration
 from plugins.bacnet.routes.bbmds import BbmdRoutes
 from plugins.bacnet.routes.inquiries import InquiryRoutes
 from plugins.bacnet.routes.networks import NetworkRoutes
 from plugins.bacnet.routes.profiles import ProfileRoutes
+from plugins.bacnet.routes.properties import PropertyRoutes
 from plugins.bacnet.routes.subscriptions import SubscriptionRoutes
 
 
@@ -48,8 +50,10 @@ class BacnetPlugin(Plugin[BacnetConfig]):
 
     @hookimpl
     def register_routes(self) -> Iterable[Route]:
+        errands = Errands(self.ctx, self.driver, self.config.write)
         return [
             *ProfileRoutes(self.ctx.name, self.driver.profiles).routes,
+            *PropertyRoutes(self.ctx, errands).routes,
             *SubscriptionRoutes(self.driver.subscriptions, self.ctx.clock).routes,
             *NetworkRoutes(self.driver, self.clients).routes,
             *InquiryRoutes(self.ctx.name, self.driver).routes,

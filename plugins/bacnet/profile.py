@@ -67,10 +67,10 @@ class Budget:
 class Profile:
     """A device as requests see it.
 
-    ``multiple`` says whether it knows ReadPropertyMultiple, ``whole_list`` whether it tells its object list at once
-    (None: it has not been asked). ``loners`` are properties that make a whole request fail and are asked for alone,
-    with the (monotonic) time from which on they are tried with others again. Values and texts have budgets of their
-    own, since only the size of values is known beforehand.
+    ``multiple`` says whether it knows ReadPropertyMultiple, ``write_multiple`` whether WritePropertyMultiple,
+    ``whole_list`` whether it tells its object list at once (None: it has not been asked). ``loners`` are properties
+    that make a whole request fail and are asked for alone, with the (monotonic) time from which on they are tried with
+    others again. Values and texts have budgets of their own, since only the size of values is known beforehand.
     """
 
     instance: int
@@ -82,6 +82,8 @@ class Profile:
     latency: Latency = attrs.field(factory=Latency)
     multiple: bool = True
     multiple_again_at: float = 0.0
+    write_multiple: bool = True
+    write_multiple_again_at: float = 0.0
     whole_list: bool | None = None
     loners: dict[Ref, float] = attrs.field(factory=dict)
     cov_slots: int | None = None
@@ -119,6 +121,15 @@ class Profile:
         self.multiple = False
         self.multiple_again_at = now + TRIED_AGAIN_AFTER_S
 
+    def refuses_write_multiple(self, now: float) -> None:
+        """Note that it does not know WritePropertyMultiple."""
+        self.write_multiple = False
+        self.write_multiple_again_at = now + TRIED_AGAIN_AFTER_S
+
+    def writes_multiple(self, now: float) -> bool:
+        """Tell whether to write several properties at once: also after a refusal long ago."""
+        return self.write_multiple or now >= self.write_multiple_again_at
+
     def isolate(self, ref: Ref, now: float) -> None:
         """Note that a property makes a whole request fail."""
         self.loners[ref] = now + TRIED_AGAIN_AFTER_S
@@ -144,6 +155,7 @@ class Profile:
             "max_apdu": self.max_apdu,
             "segmentation": self.can_segment,
             "read_property_multiple": self.multiple,
+            "write_property_multiple": self.write_multiple,
             "object_list": self.list_name,
             "value_octets": self.values.octets,
             "text_octets": self.texts.octets,
@@ -159,6 +171,8 @@ class Profile:
             return
         if not learned["read_property_multiple"]:
             self.refuses_multiple(now)
+        if not learned.get("write_property_multiple", True):
+            self.refuses_write_multiple(now)
         self.whole_list = _LISTS[learned["object_list"]]
         for budget, octets in ((self.values, learned["value_octets"]), (self.texts, learned["text_octets"])):
             budget.octets = min(max(int(octets), SMALLEST_BUDGET), budget.longest)

@@ -16,7 +16,7 @@ from plugins.bacnet.objects import DEVICE, Prop
 from plugins.bacnet.planner import cost, halves, pack
 from plugins.bacnet.profile import Budget, Profile
 from plugins.bacnet.protocol import Answer
-from plugins.bacnet.requests import answer_of, answers_of, read_multiple, read_one
+from plugins.bacnet.requests import answers_of, items_of, octets_of, read_multiple, read_one
 from plugins.bacnet.together import together
 from plugins.bacnet.traffic import Traffic, Turn
 from plugins.bacnet.wire.datatypes import Items, ObjectId, Ref
@@ -95,26 +95,25 @@ class Reader:
 
     async def one(self, profile: Profile, ref: Ref) -> Items:
         """Read one property, in segments where its value is too long for one answer; raises Refusal, DeviceTimeout."""
+        return items_of(await self.octets(profile, ref))
+
+    async def octets(self, profile: Profile, ref: Ref) -> bytes:
+        """Read one property as `one` does, and answer its tagged octets."""
         try:
-            answer = answer_of(await self.ask(profile, read_one(profile.path, ref)), ref)
+            return octets_of(await self.ask(profile, read_one(profile.path, ref)), ref)
         except Refusal as refusal:
             if not refusal.answer_is_too_long or not profile.can_segment:
                 raise
-            return await self.long(profile, ref)
-        if isinstance(answer, Refusal):
-            raise answer
-        return answer
+            return await self.long_octets(profile, ref)
 
     async def long(self, profile: Profile, ref: Ref) -> Items:
         """Read one property whose value may come in segments; raises Refusal or DeviceTimeout."""
+        return items_of(await self.long_octets(profile, ref))
+
+    async def long_octets(self, profile: Profile, ref: Ref) -> bytes:
+        """Read one property as `long` does, and answer its tagged octets."""
         async with self.traffic.turn(profile.lane):
             return await self._slowly(profile, self._client_of(profile.station).read_long(profile.station, ref))
-
-    async def write(self, profile: Profile, ref: Ref, value: Sequence[bytes], *, priority: int | None) -> None:
-        """Write one property, of its tagged octets; raises Refusal or DeviceTimeout."""
-        client = self._client_of(profile.station)
-        async with self.traffic.turn(profile.lane):
-            await self._slowly(profile, client.write(profile.station, ref, b"".join(value), priority=priority))
 
     def lost(self, profile: Profile) -> None:
         """Note that a request got no answer while others did: it was one too many, or too large."""

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from bacpypes3.apdu import AbortPDU, ErrorPDU, ReadPropertyRequest, RejectPDU, WhoIsRequest, WritePropertyRequest
+from bacpypes3.apdu import AbortPDU, ErrorPDU, ReadPropertyRequest, RejectPDU, WhoIsRequest
 from bacpypes3.basetypes import Segmentation
-from bacpypes3.constructeddata import Any as AnyValue
-from bacpypes3.pdu import GlobalBroadcast, IPv4Address, PDUData, RemoteBroadcast, RemoteStation
-from bacpypes3.primitivedata import ObjectIdentifier, TagList
+from bacpypes3.pdu import GlobalBroadcast, IPv4Address, RemoteBroadcast, RemoteStation
+from bacpypes3.primitivedata import ObjectIdentifier
 
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.link import endpoint
 from plugins.bacnet.protocol import IAm
-from plugins.bacnet.requests import broken_value
-from plugins.bacnet.wire.datatypes import Group, Items, ObjectId, Ref
-from plugins.bacnet.wire.errors import DecodeError
-from plugins.bacnet.wire.items import decode_items
+from plugins.bacnet.wire import tags
+from plugins.bacnet.wire.datatypes import ObjectId, Ref
 
+_OPENS, _CLOSES = tags.opening(3), tags.closing(3)  # of a ReadProperty's answer (15.5)
 _NO_RESPONSE = 65  # bacpypes3's own abort reason for a device that does not answer
 
 
@@ -50,18 +48,6 @@ def read_request(station: Station, ref: Ref) -> Any:
     )
 
 
-def write_request(station: Station, ref: Ref, value: bytes, *, priority: int | None) -> Any:
-    """Make a WriteProperty."""
-    return WritePropertyRequest(
-        objectIdentifier=_object_id(ref.object),
-        propertyIdentifier=ref.property,
-        propertyArrayIndex=ref.index,
-        propertyValue=AnyValue(TagList.decode(PDUData(value))),
-        priority=priority,
-        destination=_address(station),
-    )
-
-
 def is_silence(answer: Any) -> bool:
     """Tell whether bacpypes3 gave up waiting."""
     return isinstance(answer, AbortPDU) and int(answer.apduAbortRejectReason) == _NO_RESPONSE
@@ -77,16 +63,10 @@ def refusal_in(answer: Any) -> Refusal | None:
     return None
 
 
-def items_in(value: Any) -> Items:
-    """Decode a property's value, which bacpypes3 leaves between the tags that open and close it; raises Refusal."""
-    try:
-        items = decode_items(bytes(value.tagList.encode().pduData))
-    except DecodeError as error:
-        raise broken_value() from error
-    match items:
-        case (Group() as whole,):
-            return whole.items
-    return items
+def octets_in(value: Any) -> bytes:
+    """Return a property's tagged octets, which bacpypes3 leaves between the tags that open and close it."""
+    whole = bytes(value.tagList.encode().pduData)
+    return whole[1:-1] if whole[:1] == _OPENS and whole[-1:] == _CLOSES else whole
 
 
 def i_am_in(apdu: Any, *, interface: str) -> IAm:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
-from core.errors import FieldFault
 from core.plugin import (
     Command,
+    DeviceTimeout,
     NotWritable,
+    PlantroomError,
     Point,
-    PointNotFound,
     Priorities,
-    PriorityNotAllowed,
     Value,
     ValueNotSuitable,
     WriteResult,
 )
-from core.values import suitable
+from core.values import agrees
 from plugins.bacnet.config import Write
+from plugins.bacnet.delivery import Delivery, chunks, fits, longest_write
 from plugins.bacnet.errors import Refusal, UnusableValue, read_error, write_error
-from plugins.bacnet.objects import Datatype, ObjectType, Prop, object_of
+from plugins.bacnet.objects import Prop
+from plugins.bacnet.outgoing import Outgoing, kind_of, outgoing
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.protocol import Answer
 from plugins.bacnet.reader import Reader
-from plugins.bacnet.values import NotThatKind, encode, flags_of, value_of
-from plugins.bacnet.wire import primitives
+from plugins.bacnet.values import NotThatKind, flags_of, value_of
 from plugins.bacnet.wire.datatypes import Datum, Items, ObjectId, Ref
 
 _SLOTS = 16
+
+Result: TypeAlias = WriteResult | PlantroomError
 
 
 class Writer:
@@ -36,99 +39,152 @@ class Writer:
     def __init__(self, reader: Reader, config: Write) -> None:
         self._reader = reader
         self._config = config
+        self._delivery = Delivery(reader)
 
     async def write(self, profile: Profile, command: Command) -> WriteResult:
         """Write or relinquish, then read back; nothing is sent that cannot suit the point."""
-        point = command.point
-        kind, object_id = _object(point)
-        priority = self._priority(command)
-        value = _encoded(command, kind.datatype)
-        present = Ref(object_id, Prop.PRESENT_VALUE)
-        try:
-            await self._reader.write(profile, present, value, priority=priority if point.commandable else None)
-        except Refusal as refusal:
-            raise write_error(refusal, point.id) from refusal
-        return await self._read_back(profile, point, kind, object_id, priority=priority)
+        (result,) = await self.write_many(profile, [command])
+        if isinstance(result, PlantroomError):
+            raise result
+        return result
+
+    async def write_many(self, profile: Profile, commands: Sequence[Command]) -> list[Result]:
+        """Carry commands out in their order, in few requests; each has its result, or what `write` raises."""
+        results: dict[int, Result] = {}
+        fit: dict[int, Outgoing] = {}
+        for number, command in enumerate(commands):
+            try:
+                fit[number] = _short_enough(profile, outgoing(command, self._config))
+            except PlantroomError as error:
+                results[number] = error
+        results |= await self._refused_inputs(profile, fit)
+        numbers = [number for number in fit if number not in results]
+        silence: DeviceTimeout | None = None
+        for part in chunks(profile, [fit[number].write for number in numbers]):
+            if silence is None:
+                found = await self._chunk(profile, [fit[number] for number in numbers[part]])
+                silence = next((result for result in found if isinstance(result, DeviceTimeout)), None)
+            else:
+                found = [DeviceTimeout("The device did not answer what was asked before; this write was not sent.")]
+                found *= len(numbers[part])
+            results |= zip(numbers[part], found, strict=True)
+        return [results[number] for number in range(len(commands))]
 
     async def priorities(self, profile: Profile, point: Point) -> Priorities:
         """Read a point's priority array; raises NotWritable where it has none."""
         if not point.commandable:
             raise NotWritable(f"{point.id} has no priority array.")
-        _kind, object_id = _object(point)
-        slots = await self._slots(profile, object_id)
+        _kind, object_id = kind_of(point)
+        whole, default = Ref(object_id, Prop.PRIORITY_ARRAY), Ref(object_id, Prop.RELINQUISH_DEFAULT)
+        answers = await self._reader.all(profile, [whole, default], profile.values)
+        slots = await self._slots(profile, object_id, answers[whole])
         if isinstance(slots, Refusal):
             raise read_error(slots, f"the priority array of {point.id}")
-        default = Ref(object_id, Prop.RELINQUISH_DEFAULT)
-        answers = await self._reader.all(profile, [default], profile.values)
         answer = answers[default]
         resting = None if isinstance(answer, Refusal) else _value(answer, point)
         return Priorities(tuple(_value((slot,), point) for slot in slots), resting)
 
-    def _priority(self, command: Command) -> int:
-        priority = self._config.default_priority if command.priority is None else command.priority
-        if priority not in self._config.priorities:
-            allowed = ", ".join(str(number) for number in sorted(self._config.priorities))
-            raise PriorityNotAllowed(f"Priority {priority} is not allowed; write at one of {allowed}.")
-        return priority
+    async def _refused_inputs(self, profile: Profile, fit: dict[int, Outgoing]) -> dict[int, Result]:
+        """Ask of each input whether it is out of service now, since it takes a value only then (12.2.9 and others)."""
+        inputs = {number: Ref(each.object_id, Prop.OUT_OF_SERVICE) for number, each in fit.items() if _is_input(each)}
+        if not inputs:
+            return {}
+        try:
+            answers = await self._reader.all(profile, dict.fromkeys(inputs.values()), profile.values)
+        except DeviceTimeout as error:
+            return dict.fromkeys(inputs, DeviceTimeout(f"{error} Nothing was written."))
+        return {
+            number: _in_service(fit[number].point, answers[ref])
+            for number, ref in inputs.items()
+            if answers[ref] != (True,)
+        }
 
-    async def _read_back(
-        self, profile: Profile, point: Point, kind: ObjectType, object_id: ObjectId, *, priority: int
-    ) -> WriteResult:
-        present, flags = Ref(object_id, Prop.PRESENT_VALUE), Ref(object_id, Prop.STATUS_FLAGS)
-        answers = await self._reader.all(profile, [present, flags] if kind.status_flags else [present], profile.values)
-        answer = answers[present]
-        if isinstance(answer, Refusal):
-            raise read_error(answer, point.id)
-        active = await self._active(profile, object_id) if point.commandable else None
+    async def _chunk(self, profile: Profile, part: Sequence[Outgoing]) -> list[Result]:
+        """Send writes and read back what the device took."""
+        fates = await self._delivery.send(profile, [each.write for each in part])
+        taken = [each for each, fate in zip(part, fates, strict=True) if fate is None]
+        refs = dict.fromkeys(ref for each in taken for ref in each.questions)
+        silence: DeviceTimeout | None = None
+        answers: dict[Ref, Answer] = {}
+        try:
+            answers = await self._reader.all(profile, refs, profile.values)
+        except DeviceTimeout as error:
+            silence = DeviceTimeout(f"{error} It had taken the write, and could not be read back.")
+        results: list[Result] = []
+        for each, fate in zip(part, fates, strict=True):
+            if isinstance(fate, Refusal):
+                results.append(write_error(fate, each.point.id))
+            else:
+                results.append(fate or silence or await self._read_back(profile, each, answers))
+        return results
+
+    async def _read_back(self, profile: Profile, out: Outgoing, answers: dict[Ref, Answer]) -> Result:
+        point, object_id = out.point, out.object_id
+        shown = answers[Ref(object_id, Prop.PRESENT_VALUE)]
+        if isinstance(shown, Refusal):
+            return read_error(shown, point.id)
+        try:
+            value = _value(shown, point)
+            slots: Sequence[Value] | None = None
+            if point.commandable:
+                found = await self._slots(profile, object_id, answers[Ref(object_id, Prop.PRIORITY_ARRAY)])
+                slots = None if isinstance(found, Refusal) else [_value((slot,), point) for slot in found]
+        except PlantroomError as error:
+            return error
+        active = None if slots is None else next((n for n, slot in enumerate(slots, 1) if slot is not None), None)
         return WriteResult(
-            value=_value(answer, point),
-            flags=flags_of(_items(answers.get(flags, ()))),
-            effective=active is None or active >= priority,
+            value=value,
+            flags=flags_of(_items(answers.get(Ref(object_id, Prop.STATUS_FLAGS), ()))),
+            effective=active is None or out.priority is None or active >= out.priority,
             active_priority=active,
+            priority=out.priority,
+            verified=_verified(out, value, slots),
         )
 
-    async def _active(self, profile: Profile, object_id: ObjectId) -> int | None:
-        slots = await self._slots(profile, object_id)
-        if isinstance(slots, Refusal):
-            return None
-        return next((number for number, slot in enumerate(slots, 1) if slot is not None), None)
-
-    async def _slots(self, profile: Profile, object_id: ObjectId) -> Sequence[Datum] | Refusal:
-        """Read a priority array whole, or slot by slot where all at once is too long for an answer."""
-        whole = Ref(object_id, Prop.PRIORITY_ARRAY)
-        answer: Answer = (await self._reader.all(profile, [whole], profile.values))[whole]
-        if isinstance(answer, Refusal) and answer.answer_is_too_long:
+    async def _slots(self, profile: Profile, object_id: ObjectId, whole: Answer) -> Sequence[Datum] | Refusal:
+        """Return a priority array, read slot by slot where all at once is too long for an answer."""
+        if isinstance(whole, Refusal) and whole.answer_is_too_long:
             refs = [Ref(object_id, Prop.PRIORITY_ARRAY, slot) for slot in range(1, _SLOTS + 1)]
             answers = (await self._reader.all(profile, refs, profile.values)).values()
             failure = next((one for one in answers if isinstance(one, Refusal)), None)
             return failure or [items[0] if (items := _items(one)) else None for one in answers]
-        if not isinstance(answer, Refusal) and len(answer) != _SLOTS:
+        if not isinstance(whole, Refusal) and len(whole) != _SLOTS:
             return Refusal("error", "undecodable-value", "property")
-        return answer
+        return whole
 
 
-def _object(point: Point) -> tuple[ObjectType, ObjectId]:
-    try:
-        return object_of(point.key)
-    except ValueError as error:
-        raise PointNotFound(f"{point.id}: {error}.") from error
+def _short_enough(profile: Profile, out: Outgoing) -> Outgoing:
+    if not fits(profile, out.write):
+        raise ValueNotSuitable(
+            f"The value is too long for {out.point.device_id}, which takes {longest_write(profile)} octets at once."
+        )
+    return out
 
 
-def _encoded(command: Command, datatype: Datatype) -> Sequence[bytes]:
-    """Encode what a command wants written; raises NotWritable or ValueNotSuitable."""
-    point = command.point
-    if not point.writable:
-        raise NotWritable(f"{point.id} is read only.")
-    if command.relinquish:
-        if not point.commandable:
-            raise NotWritable(f"{point.id} has no priority array, so there is nothing to relinquish; write a value.")
-        return (primitives.encode_null(),)
-    value = suitable(point, command.value)
-    try:
-        return encode(datatype, value)
-    except ValueError as error:
-        fault = FieldFault("value", ValueNotSuitable.code, str(error))
-        raise ValueNotSuitable(f"The value does not suit {point.id}: {error}.", errors=[fault]) from error
+def _is_input(out: Outgoing) -> bool:
+    return not out.point.writable
+
+
+def _in_service(point: Point, answer: Answer) -> NotWritable:
+    """Say why an input takes no value, and what to do first."""
+    if isinstance(answer, Refusal):
+        return NotWritable(f"{point.id} is read-only, and cannot be taken out of service ({answer}).")
+    plugin, _, instance = point.device_id.rpartition(".")
+    at = f"/api/v1/{plugin}/devices/{instance}/objects/{point.key}/properties/out-of-service"
+    return NotWritable(f'{point.id} is an input: take it out of service first, by PUT {at} {{"value": true}}.')
+
+
+def _verified(out: Outgoing, value: Value, slots: Sequence[Value] | None) -> bool | None:
+    """Tell whether the device shows what was written.
+
+    A slot holds what was written into it, whatever the output does meanwhile. Without it only the present value is
+    left, which proves something where it is as written; where a priority array could not be read, nothing if not.
+    """
+    if out.priority is not None and slots is not None:
+        slot = slots[out.priority - 1]
+        return slot is None if out.relinquishes else agrees(out.point, out.meant, slot)
+    agreed = not out.relinquishes and agrees(out.point, out.meant, value)
+    return agreed if out.priority is None else agreed or None
 
 
 def _items(answer: Answer) -> Items:

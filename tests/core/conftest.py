@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import pytest
 
 from core.clock import ManualClock
+from core.commands import Commands
 from core.defaults import SoleLeadership
 from core.errors import DeviceTimeout, PlantroomError
 from core.events import EventBus
@@ -73,7 +74,8 @@ class MemoryDriver:
         await self._answer_of(command.point.device_id)
         self.values[command.point.id] = None if command.relinquish else command.value
         row = self._row(command.point)
-        return WriteResult(row.value, row.flags, effective=True, active_priority=command.priority)
+        slot = command.priority
+        return WriteResult(row.value, row.flags, effective=True, active_priority=slot, priority=slot, verified=True)
 
     async def priorities(self, point: Point) -> Priorities:
         await self._answer_of(point.device_id)
@@ -179,10 +181,17 @@ async def storage(tmp_path) -> AsyncIterator[Storage]:
 
 
 @pytest.fixture
-async def exchange(house: House, storage: Storage) -> AsyncIterator[Exchange]:
-    exchange = Exchange(house.registry, house.polls, house.leases, storage, house.clock)
+async def exchange(house: House) -> AsyncIterator[Exchange]:
+    exchange = Exchange(house.registry, house.polls, house.clock)
     yield exchange
     await exchange.close()
+
+
+@pytest.fixture
+async def commands(house: House, storage: Storage) -> AsyncIterator[Commands]:
+    commands = Commands(house.registry, house.polls, house.leases, storage, house.clock)
+    yield commands
+    await commands.close()
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ class Host:
             services=self.services,
             events=self.events,
             store=self._storage,
+            commands=None,
             data_dir=self._data_dir,
             publish=lambda _polled: None,
             seen=lambda _device_id: None,

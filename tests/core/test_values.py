@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core.errors import ValueNotSuitable
 from core.model import Device, Kind, Point
-from core.values import suitable
+from core.values import agrees, suitable
 
 DEVICE = Device(id="demo.room", plugin="demo", name="Room")
 SET_POINT = DEVICE.point("set-point", min=5.0, max=30.0, symbol="°C")
@@ -104,3 +104,24 @@ def test_whatever_is_given_comes_back_suitable_or_is_refused_as_not_suitable(poi
     assert point.kind is Kind.BOOLEAN or not isinstance(taken, bool)
     assert isinstance(taken, str) or math.isfinite(float(taken))
     assert suitable(point, taken) == taken
+
+
+@pytest.mark.parametrize(
+    ("written", "shown", "resolution", "agreed"),
+    [
+        (21.7, 21.700000762939453, None, True),
+        (21.7, 21.8, None, False),
+        (21.73, 21.7, 0.1, True),
+        (21.73, 21.6, 0.1, False),
+        (5, 5.0, None, True),
+        (0.0, 1e-9, None, False),
+        (True, True, None, True),
+        (True, 1, None, False),
+        ("a", "a", None, True),
+        (1.0, None, None, False),
+        (None, None, None, True),
+    ],
+)
+def test_what_a_device_shows_is_compared_within_its_precision(written, shown, resolution, agreed):
+    point = Point("demo.1.t", "demo.1", "t", resolution=resolution)
+    assert agrees(point, written, shown) is agreed

@@ -23,6 +23,11 @@ ASK_A_DEVICE = {
     "get_bacnet_bbmds_by_address",
     "put_bacnet_bbmds_by_address_bdt",
     "post_bacnet_bbmds_by_address_fdt_remove",
+    "get_bacnet_devices_by_instance_objects",
+    "get_bacnet_devices_by_instance_objects_by_object_id",
+    "get_bacnet_devices_by_instance_objects_by_object_id_properties_by_property",
+    "put_bacnet_devices_by_instance_objects_by_object_id_properties_by_property",
+    "post_bacnet_properties_query",
 }
 
 

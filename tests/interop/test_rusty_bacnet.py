@@ -56,6 +56,7 @@ async def driver(tmp_path):
             services=in_memory_services(clock),
             events=EventBus(),
             store=storage,
+            commands=None,
             data_dir=tmp_path,
             publish=lambda _polled: None,
             seen=lambda _device: None,

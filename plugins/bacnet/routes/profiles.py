@@ -23,6 +23,7 @@ class ProfileAnswer:
     address: str = field(example="2001:1@127.0.0.1:47809")
     silent: bool = field(description="Whether it left the last request unanswered.", example=False)
     read_property_multiple: bool = field(description="Whether it reads several properties at once.", example=True)
+    write_property_multiple: bool = field(description="Whether it takes several writes at once.", example=True)
     segmentation: bool = field(description="Whether it sends long answers in pieces.", example=False)
     max_apdu: int = field(description="The longest message it takes, in octets, as it says.", example=480)
     value_octets: int = field(description="How long an answer with values may be that is asked for.", example=477)
@@ -91,6 +92,7 @@ class ProfileRoutes:
             address=str(profile.station),
             silent=profile.silent,
             read_property_multiple=profile.multiple,
+            write_property_multiple=profile.write_multiple,
             segmentation=profile.can_segment,
             max_apdu=profile.max_apdu,
             value_octets=profile.values.octets,

@@ -9,6 +9,7 @@ From the datagram inwards:
 | `apdu` | what sort of message it is, and its invoke id | clause 20.1 |
 | `who_is` | Who-Is and I-Am | clause 16.10 |
 | `read_property`, `read_property_multiple` | requests to read and their answers | clauses 15.5, 15.7 |
+| `write_property`, `write_property_multiple` | requests to write, and how they fail | clauses 15.9, 15.10 |
 | `items` | the value of a property: one datum, several, or constructed ones | clause 20.2 |
 | `primitives` | one datum of each datatype | clauses 20.2.2 to 20.2.14 |
 | `tags` | the tags between them | clause 20.2.1 |

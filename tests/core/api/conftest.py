@@ -19,6 +19,7 @@ from core.api import Parts, kernel_routes
 from core.api.idempotency import Idempotency
 from core.api.metrics import ServerFigures
 from core.api.system import SystemFacts
+from core.commands import Commands
 from core.defaults import MemoryCache, in_memory_services
 from core.events import DevicesChanged, EventHandler
 from core.exchange import Exchange
@@ -125,6 +126,7 @@ class Lender:
     """What the manager asks of the kernel (`core.manager.Host`)."""
 
     house: Any
+    commands: Commands
     storage: Storage
     folder: Path
 
@@ -132,7 +134,7 @@ class Lender:
         house = self.house
         return Context(
             name=name, log=logger(name), clock=house.clock, services=in_memory_services(house.clock),
-            events=house.events, store=self.storage, data_dir=self.folder,
+            events=house.events, store=self.storage, commands=self.commands, data_dir=self.folder,
             publish=lambda polled: house.polls.take(name, polled), seen=house.polls.seen,
         )  # fmt: skip
 
@@ -234,8 +236,8 @@ async def serving(house: Any, exchange: Exchange, lender: Lender, entries: Seque
     await manager.start(lender)
     figures = ServerFigures(house.clock)
     parts = Parts(
-        clock=house.clock, registry=house.registry, exchange=exchange, jobs=house.jobs, scans=house.scans,
-        manager=manager, figures=figures, idempotency=Idempotency(house.clock),
+        clock=house.clock, registry=house.registry, exchange=exchange, commands=lender.commands,
+        jobs=house.jobs, scans=house.scans, manager=manager, figures=figures, idempotency=Idempotency(house.clock),
         metrics=lambda: [(each.name, metric) for each in manager.running for metric in each.many("register_metrics")],
         facts=SystemFacts("1.2.3", "local", "0000-id"), secret=b"secret", reload=None,
     )  # fmt: skip
@@ -252,7 +254,7 @@ async def serving(house: Any, exchange: Exchange, lender: Lender, entries: Seque
 
 @pytest.fixture
 async def api(
-    house: Any, exchange: Exchange, storage: Storage, tmp_path: Path, entries: list[PluginEntry]
+    house: Any, exchange: Exchange, commands: Commands, storage: Storage, tmp_path: Path, entries: list[PluginEntry]
 ) -> AsyncIterator[Api]:
-    async with serving(house, exchange, Lender(house, storage, tmp_path), entries) as api:
+    async with serving(house, exchange, Lender(house, commands, storage, tmp_path), entries) as api:
         yield api

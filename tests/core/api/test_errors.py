@@ -24,7 +24,7 @@ from core.server import Server
 from core.settings import Http
 from core.testing import Running, StartPlantroom
 from core.web import build_application
-from plugins.bacnet.errors import NetworkBusy, Refusal, UnusableValue, read_error
+from plugins.bacnet.errors import NetworkBusy, Refusal, UnusableValue, property_error, read_error
 
 VALUE = "/api/v1/points/demo.1.level/value"
 
@@ -199,6 +199,9 @@ Provocation = Callable[[House], Awaitable[Answered]]
 
 PROVOCATIONS: Mapping[str, Provocation] = {
     "bacnet.network_busy": lambda house: house.read(NetworkBusy("demo.1 was not asked.")),
+    "bacnet.property_not_found": lambda house: house.read(
+        property_error(Refusal("error", "unknown-property", "property"), "demo.1", "level")
+    ),
     "bacnet.unusable_value": lambda house: house.read(UnusableValue("demo.1.level answered with str.")),
     "cursor.invalid": lambda house: house.get("/api/v1/points?cursor=abc"),
     "device.error": lambda house: house.read(DeviceError("The lamp answered with a fault.")),

@@ -30,6 +30,7 @@ async def test_a_write_is_read_back(api: Any, driver: Any) -> None:
     reply = await api.ask("PUT", VALUE, {"value": 21.5, "priority": 8})
     assert reply.status == 200
     assert (reply.json["effective"], reply.json["active_priority"]) == (True, 8)
+    assert (reply.json["priority"], reply.json["verified"]) == (8, True)
     assert (reply.json["reading"]["value"], reply.json["reading"]["source"]) == (21.5, "write")
     command = driver.writes[0]
     assert (command.value, command.priority, command.origin, command.principal) == (21.5, 8, "rest", "anonymous")
@@ -210,3 +211,10 @@ async def test_a_commandable_point_shows_its_priority_array(api: Any, driver: An
     assert (reply.json["active_priority"], reply.json["relinquish_default"]) == (8, 20.0)
     assert reply.json["read_at"].endswith("Z")
     assert (await api.get("/api/v1/points/demo.1.mode/priorities")).status == 409
+
+
+async def test_a_slot_that_somebody_else_has_written_since_has_no_holder(api: Any, driver: Any) -> None:
+    await api.ask("PUT", VALUE, {"value": 21.0, "priority": 8})
+    driver.values["demo.1.av.1"] = 23.0
+    held = (await api.get("/api/v1/points/demo.1.av.1/priorities")).json["slots"][7]
+    assert held == {"priority": 8, "value": 23.0, "held_by": None, "since": None}

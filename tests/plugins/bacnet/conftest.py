@@ -352,6 +352,7 @@ async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
                 services=in_memory_services(clock),
                 events=EventBus(),
                 store=storage,
+                commands=None,
                 data_dir=tmp_path,
                 publish=published.append,
                 seen=seen.append,

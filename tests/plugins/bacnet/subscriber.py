@@ -12,7 +12,7 @@ from plugins.bacnet.wire.apdu import PduType, PropertyError, Service, Unconfirme
 from plugins.bacnet.wire.datatypes import Bits, ObjectId
 from plugins.bacnet.wire.who_is import IAm, write_i_am
 
-NO_SPACE = PropertyError(4, 18)  # resources, no-space-to-add-list-element
+NO_SPACE = PropertyError(3, 19)  # resources, no-space-to-add-list-element
 INCREMENT = 22
 FLAGS = primitives.encode_bit_string(Bits((False,) * 4))
 

@@ -64,7 +64,7 @@ def test_a_missing_network_says_what_to_write():
         (NETWORKS | {"intervall": 5}, "intervall", "extra keys"),
         (NETWORKS | {"scan": {"instances": ["9-1"]}}, "scan.instances.0", "range"),
         (NETWORKS | {"write": {"priorities": [0]}}, "write.priorities.0", "from 1 to 16"),
-        (NETWORKS | {"write": {"priorities": [9]}}, "write", "default_priority 8"),
+        (NETWORKS | {"write": {"priorities": [9]}}, "write", "default_priority 16"),
     ],
 )
 def test_a_mistake_is_told_at_its_place_with_what_would_be_right(section, path, words):

@@ -16,8 +16,11 @@ from plugins.bacnet.addresses import parse_station
 from plugins.bacnet.config import OwnDevice
 from plugins.bacnet.errors import Refusal, UnusableValue
 from plugins.bacnet.objects import DEVICE, Datatype, Prop
+from plugins.bacnet.requests import write_one
 from plugins.bacnet.values import encode
 from plugins.bacnet.wire.datatypes import ObjectId, Ref
+from plugins.bacnet.wire.items import decode_items
+from plugins.bacnet.wire.write_property import Written
 
 HERE = "127.0.0.90/8:47920"
 THERE = ("127.0.0.91", 47920)
@@ -159,8 +162,10 @@ async def test_a_priority_array_that_cannot_be_read_does_not_fail_the_write(benc
         await read(apdu)
 
     device.do_ReadPropertyRequest = without_priority_array
+    device.knows_multiple = False
     result = await house.plugin.driver.write(Command("1", "x", "test", point, 5.0, priority=9))
     assert (result.value, result.effective, result.active_priority) == (5.0, True, None)
+    assert (result.priority, result.verified) == (9, True), "the present value tells it, where it is as written"
     with pytest.raises(DeviceRefused):
         await house.plugin.driver.priorities(point)
 
@@ -234,7 +239,9 @@ async def test_nobody_on_the_network_can_change_our_own_device(start):
     client = next(iter(other.plugin.clients.values()))
     station = parse_station("127.0.0.90:47920")
     name = Ref(ObjectId(DEVICE, 599), Prop.OBJECT_NAME)
-    assert await client.read_long(station, name) == ("Plantroom",)
-    with pytest.raises(Refusal, match="write-access-denied"):
-        await client.write(station, name, b"".join(encode(Datatype.CHARACTER_STRING, "Mine")))
+    assert decode_items(await client.read_long(station, name)) == ("Plantroom",)
     assert list((await other.scan()).inventories) == ["bacnet.599"]
+    profile = other.plugin.driver.profiles.get("bacnet.599")
+    write = Written(name, b"".join(encode(Datatype.CHARACTER_STRING, "Mine")), None)
+    with pytest.raises(Refusal, match="write-access-denied"):
+        await other.plugin.driver._reader.ask(profile, write_one(profile.path, write))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from bacpypes3.apdu import SimpleAckPDU
+from bacpypes3.app import Application
 from bacpypes3.basetypes import DateTime
 from bacpypes3.errors import ExecutionError, RejectException
 from bacpypes3.local.analog import AnalogValueObject
@@ -16,6 +18,7 @@ from bacpypes3.object import (
     PositiveIntegerValueObject,
     TimeValueObject,
 )
+from bacpypes3.primitivedata import ObjectIdentifier, PropertyIdentifier
 
 from core.errors import (
     DeviceRefused,
@@ -96,8 +99,11 @@ async def write(equipment, start):
 async def test_a_write_takes_its_priority_and_is_read_back(write, equipment):
     result = await write("analog-output.1", 42.5, priority=9)
     assert (result.value, result.flags, result.effective, result.active_priority) == (42.5, Flag(0), True, 9)
-    result = await write("analog-output.1", 50.0)
+    result = await write("analog-output.1", 50.0, priority=8)
     assert (result.value, result.effective, result.active_priority) == (50.0, True, 8)
+    result = await write("analog-output.1", 60.0)
+    assert (result.value, result.effective, result.active_priority) == (50.0, False, 8)
+    assert (result.priority, result.verified) == (16, True), "its slot holds it, though another is stronger"
     result = await write("analog-output.1", 60.0, priority=12)
     assert (result.value, result.effective, result.active_priority) == (50.0, False, 8)
     result = await write("analog-output.1", priority=8)
@@ -105,7 +111,10 @@ async def test_a_write_takes_its_priority_and_is_read_back(write, equipment):
     result = await write("analog-output.1", priority=12)
     assert (result.effective, result.active_priority) == (False, 9)
     result = await write("analog-output.1", priority=9)
+    assert (result.value, result.effective, result.active_priority) == (60.0, True, 16)
+    result = await write("analog-output.1")
     assert (result.value, result.effective, result.active_priority) == (10.0, True, None)
+    assert (result.priority, result.verified) == (16, True)
 
 
 async def test_the_priority_array_shows_who_holds_the_point(write):
@@ -136,7 +145,8 @@ async def test_the_priority_array_shows_who_holds_the_point(write):
 )
 async def test_a_suitable_value_arrives_as_it_was_meant(write, key, value, shown):
     result = await write(key, value)
-    assert (result.value, result.effective) == (shown, True)
+    assert (result.value, result.effective, result.verified) == (shown, True, True)
+    assert result.priority == (16 if write.report.point(f"bacnet.2001.{key}").commandable else None)
 
 
 @pytest.mark.parametrize(
@@ -171,10 +181,9 @@ async def test_a_value_that_does_not_suit_is_refused_before_anything_is_sent(wri
 @pytest.mark.parametrize(
     ("key", "value", "priority", "error"),
     [
-        ("analog-output.1", 5.0, 7, PriorityNotAllowed),
+        ("analog-output.1", 5.0, 2, PriorityNotAllowed),
         ("analog-output.1", 5.0, 17, PriorityNotAllowed),
         ("analog-output.1", None, 1, PriorityNotAllowed),
-        ("analog-input.1", 5.0, None, NotWritable),
         ("analog-value.1", None, None, NotWritable),
     ],
 )
@@ -231,7 +240,7 @@ async def test_a_reject_names_its_kind(write, equipment):
 
 async def test_silence_is_a_timeout(write, equipment):
     equipment.mute = True
-    with pytest.raises(DeviceTimeout):
+    with pytest.raises(DeviceTimeout, match="The write may have been carried out"):
         await write("analog-output.1", 5.0)
 
 
@@ -252,3 +261,95 @@ async def test_a_short_apdu_does_not_hide_the_priority_array(bench, start):
         result = await house.plugin.driver.write(Command("1", "x", "test", point, float(priority), priority=priority))
         assert result.active_priority == 8
     assert (await house.plugin.driver.priorities(point)).slots[7:10] == (8.0, 9.0, 10.0)
+
+
+async def test_an_input_takes_a_value_only_while_its_object_is_out_of_service(write, equipment):
+    sensor = equipment.get_object_id(ObjectIdentifier("analog-input,1"))
+    with pytest.raises(NotWritable, match=r"objects/analog-input\.1/properties/out-of-service") as caught:
+        await write("analog-input.1", 5.0)
+    assert caught.value.status == 409
+    assert sensor.presentValue == 21.5
+    sensor.outOfService = True
+    result = await write("analog-input.1", 5.0)
+    assert (result.value, result.priority, result.verified) == (5.0, None, True)
+    sensor.outOfService = False
+    with pytest.raises(NotWritable):
+        await write("analog-input.1", 6.0)
+
+
+async def test_an_input_that_cannot_be_taken_out_of_service_says_so(write, equipment):
+    async def refuse(apdu):
+        if apdu.propertyIdentifier == PropertyIdentifier.outOfService:
+            raise ExecutionError(errorClass="property", errorCode="unknownProperty")
+        await Application.do_ReadPropertyRequest(equipment, apdu)
+
+    equipment.do_ReadPropertyRequest = refuse
+    with pytest.raises(NotWritable, match="cannot be taken out of service"):
+        await write("analog-input.1", 5.0)
+
+
+async def test_an_output_out_of_service_is_written_and_its_flags_say_so(write, equipment):
+    equipment.get_object_id(ObjectIdentifier("analog-output,1")).outOfService = True
+    result = await write("analog-output.1", 5.0)
+    assert (result.flags, result.verified) == (Flag.OUT_OF_SERVICE, True)
+
+
+async def test_a_value_that_the_device_does_not_keep_is_not_verified(write, equipment):
+    async def ignore(apdu):
+        await equipment.response(SimpleAckPDU(context=apdu))
+
+    equipment.do_WritePropertyRequest = ignore
+    result = await write("analog-output.1", 5.0)
+    assert (result.value, result.effective, result.verified) == (10.0, True, False)
+    result = await write("analog-value.1", 5.0)
+    assert (result.value, result.priority, result.verified) == (1.0, None, False)
+
+
+async def test_a_value_longer_than_the_devices_messages_is_refused_before_it_is_sent(bench, start):
+    text = bench.plain(CharacterStringValueObject, "characterstring-value", "hello")
+    device = bench.device(THERE, 2001, [text], maxApduLengthAccepted=128)
+    house = await start(HERE)
+    point = (await house.scan()).point("bacnet.2001.characterstring-value.1")
+    device.requests = 0
+    with pytest.raises(ValueNotSuitable, match="124 octets"):
+        await house.plugin.driver.write(Command("1", "x", "test", point, "x" * 200))
+    assert device.requests == 0
+
+
+async def test_nothing_is_ever_written_at_a_priority_that_was_not_asked_for(write, equipment, until):
+    """Watch the wire: whatever is asked for, allowed or not, one by one or at once."""
+    watched: list[tuple[str, int | None]] = []
+
+    async def single(apdu):
+        watched.append((str(apdu.objectIdentifier), apdu.priority))
+        await Application.do_WritePropertyRequest(equipment, apdu)
+
+    async def several(apdu):
+        for spec in apdu.listOfWriteAccessSpecs:
+            for each in spec.listOfProperties:
+                watched.append((str(spec.objectIdentifier), each.priority))  # noqa: PERF401 - reads better
+        await Application.do_WritePropertyMultipleRequest(equipment, apdu)
+
+    equipment.do_WritePropertyRequest, equipment.do_WritePropertyMultipleRequest = single, several
+    expected: list[tuple[str, int | None]] = []
+    asked = [*range(18), None]
+    for priority in asked:
+        try:
+            await write("analog-output.1", 5.0, priority=priority)
+        except PriorityNotAllowed:
+            assert priority not in range(3, 17)
+        else:
+            expected.append(("analog-output,1", priority or 16))
+        if priority in range(3, 17):
+            await write("analog-output.1", priority=priority)
+            await write("analog-value.1", 5.0, priority=priority)
+            expected += [("analog-output,1", priority), ("analog-value,1", None)]
+    assert watched == expected
+    watched.clear()
+    points = [write.report.point(f"bacnet.2001.{key}") for key in ("analog-output.1", "analog-value.1")]
+    commands = [Command("1", "x", "test", point, 6.0, priority=number) for number in asked for point in points]
+    await write.house.plugin.driver.write_many(commands)
+    written = [(point, number) for number in asked if number in {None, *range(3, 17)} for point in points]
+    assert watched == [
+        (point.key.replace(".", ","), (number or 16) if point.commandable else None) for point, number in written
+    ]

@@ -158,6 +158,7 @@ def context(tmp_path: Path) -> Context:
         services=in_memory_services(SystemClock()),
         events=EventBus(),
         store=None,  # type: ignore[arg-type]
+        commands=None,  # type: ignore[arg-type]
         data_dir=tmp_path,
         publish=lambda _polled: None,
         seen=lambda _device: None,

@@ -54,7 +54,7 @@ from plugins.simulator import SimulatorPlugin
 from plugins.simulator.config import SimulatorConfig
 
 context = Context("simulator", logger("simulator"), SystemClock(), in_memory_services(SystemClock()), EventBus(),
-                  None, Path("."), lambda polled: None, lambda device: None)
+                  None, None, Path("."), lambda polled: None, lambda device: None)
 [command] = SimulatorPlugin(SimulatorConfig(speed=30.0), context).register_commands()
 parser = argparse.ArgumentParser()
 command.arguments(parser)
