@@ -6,12 +6,17 @@ import asyncio
 import socket
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from plugins.bacnet.addresses import parse_station
+from core.clock import SystemClock
+from plugins.bacnet.addresses import parse_interface, parse_station
+from plugins.bacnet.client import Client, Identity
 from plugins.bacnet.config import Bbmd, Foreign, Network
 from plugins.bacnet.routes.networks import NetworkRoutes
 from plugins.bacnet.wire import bvll
 from plugins.bacnet.wire import network_messages as messages
+from plugins.bacnet.wire.bvll import Function
 from plugins.bacnet.wire.network_messages import NetworkNumber
 
 HERE = "127.0.0.90/8:47960"
@@ -113,6 +118,17 @@ async def test_what_makes_no_sense_and_what_comes_from_afar_says_nothing(start, 
     tell(house, messages.write_i_am_router([9]))
     await until(lambda: bool(list(client.routers)))
     assert [set(router.networks) for router in client.routers] == [{9}]
+
+
+@given(st.sampled_from(Function), st.binary(max_size=80), st.sampled_from([b"", b"\x01\x00\x10\x01", b"\x01\x80\x01"]))
+def test_whatever_comes_is_heard_without_harm(function, octets, start):
+    body = start + octets
+    datagram = bytes((0x81, function)) + (len(body) + 4).to_bytes(2, "big") + body
+    identity = Identity(599, "us", 1.0, 0)
+    client = Client(parse_interface(HERE), identity, option="address", clock=SystemClock())
+    (hear,) = client.link.hearers
+    assert hear(datagram, ("127.0.0.93", 47960)) is False, "nobody waits for it"
+    assert hear(octets, ("127.0.0.93", 47960)) is False
 
 
 async def test_a_number_that_somebody_configured_counts_more_than_one_that_was_learned(start, until):
