@@ -228,7 +228,7 @@ async def test_a_child_that_was_never_started_can_be_stopped(context: Context) -
 async def test_the_child_ends_when_its_parent_is_killed(port: int) -> None:
     async with program(PARENT, str(port)) as parent:
         words = [await line_of(parent)]
-        while not words[-1].isdigit():
+        while words[-1] and not words[-1].isdigit():
             words.append(await line_of(parent))
         pid = int(words[-1])
         assert alive(pid)
