@@ -59,6 +59,7 @@ class UdpLink(Server):  # type: ignore[misc]
         self._log = logging.getLogger(__name__)
         self._dropped = 0
         self.received = 0
+        self._allowed = AT_ONCE_DATAGRAMS
         self._askers: dict[Address, None] = {}
         self._arrive: Pass = self.hand_up
         self._depart: Pass = self.send
@@ -135,13 +136,18 @@ class UdpLink(Server):  # type: ignore[misc]
             self._drop("more is asked for than can be sent")
             return
         self._later.extend((data, address) for data in answers)
-        if self._timer is None:
-            self._send_some()
+        self._send_some()
 
     def _send_some(self) -> None:
-        for _ in range(min(AT_ONCE_DATAGRAMS, len(self._later))):
+        while self._later and self._allowed:
+            self._allowed -= 1
             self.send(*self._later.popleft())
-        self._timer = self._loop.call_later(PAUSE_S, self._send_some) if self._later else None
+        if self._timer is None and self._allowed < AT_ONCE_DATAGRAMS:
+            self._timer = self._loop.call_later(PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._timer, self._allowed = None, AT_ONCE_DATAGRAMS
+        self._send_some()
 
     def _drop(self, reason: str) -> None:
         if not self._dropped:

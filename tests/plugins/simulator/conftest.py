@@ -24,6 +24,7 @@ from core.plugin import Context, logger
 from plugins.simulator.building import Building
 from plugins.simulator.config import SimulatorConfig
 from plugins.simulator.server.service import serve
+from plugins.simulator.testing import simulate  # noqa: F401 - a fixture, also where its entry point is not installed
 
 LONGEST_S = 5.0
 
