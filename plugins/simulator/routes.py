@@ -55,7 +55,7 @@ class SimulatedDeviceAnswer:
 
 
 @attrs.frozen(kw_only=True)
-class FaultAnswer:
+class InjectedFaultAnswer:
     """A fault; what its kind does not take is null or empty."""
 
     id: str = field(example="1")
@@ -103,16 +103,16 @@ class SimulatorRoutes:
             ),
             Route(
                 "GET", "/faults", self.faults, "List the faults", query=PageQuery,
-                answer=ListAnswer[FaultAnswer], errors=(InvalidCursor,),
+                answer=ListAnswer[InjectedFaultAnswer], errors=(InvalidCursor,),
                 description="Those of the configuration and those that were added since, oldest first.",
             ),
             Route(
-                "POST", "/faults", self.inject, "Let something go wrong", body=Fault, answer=FaultAnswer,
+                "POST", "/faults", self.inject, "Let something go wrong", body=Fault, answer=InjectedFaultAnswer,
                 status=201, role=Role.OPERATOR, errors=(Conflict, BuildingAway), sends=(_LOCATION,),
                 description="It lasts until it is taken back or Plantroom stops, over restarts of the building too.",
             ),
             Route(
-                "GET", "/faults/{fault_id}", self.fault, "Show a fault", answer=FaultAnswer,
+                "GET", "/faults/{fault_id}", self.fault, "Show a fault", answer=InjectedFaultAnswer,
                 errors=(FaultNotFound,), parameters=_FAULT,
             ),
             Route(
@@ -140,7 +140,7 @@ class SimulatorRoutes:
         last = f"{items[-1].instance:0{_DIGITS}}" if page["more"] else None
         return self._listed(items, last, "devices")
 
-    async def faults(self, _request: web.Request, *, query: PageQuery) -> ListAnswer[FaultAnswer]:
+    async def faults(self, _request: web.Request, *, query: PageQuery) -> ListAnswer[InjectedFaultAnswer]:
         """Answer a page of faults."""
         found = self._supervisor.faults.all
         keys = [f"{int(fault_id):0{_DIGITS}}" for fault_id in found]
@@ -159,7 +159,7 @@ class SimulatorRoutes:
             headers={"Location": f"{self._at}/faults/{fault_id}"},
         )
 
-    async def fault(self, _request: web.Request, *, fault_id: str) -> FaultAnswer:
+    async def fault(self, _request: web.Request, *, fault_id: str) -> InjectedFaultAnswer:
         """Answer a fault."""
         return _answer(fault_id, self._supervisor.faults.get(fault_id))
 
@@ -195,5 +195,5 @@ class SimulatorRoutes:
         )
 
 
-def _answer(fault_id: str, fault: Fault) -> FaultAnswer:
-    return FaultAnswer(id=fault_id, **{each.name: getattr(fault, each.name) for each in attrs.fields(Fault)})
+def _answer(fault_id: str, fault: Fault) -> InjectedFaultAnswer:
+    return InjectedFaultAnswer(id=fault_id, **{each.name: getattr(fault, each.name) for each in attrs.fields(Fault)})

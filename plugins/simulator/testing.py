@@ -151,7 +151,8 @@ async def simulation(
     """Serve devices in this process, on a free port of 127.0.0.1.
 
     ``controllers`` are so many plain controllers, numbered from 10001 on, with ``points`` each. ``trunks`` and
-    ``faults`` are written as in the configuration. ``devices`` are your own, on network 2001 like the controllers, ``direct`` is one on the port itself. ``seed`` decides what happens by chance. By a `ManualTimer`, delays and
+    ``faults`` are written as in the configuration. ``devices`` are your own, on network 2001 like the controllers,
+    ``direct`` is one on the port itself. ``seed`` decides what happens by chance. By a `ManualTimer`, delays and
     lifetimes pass when you say so.
     """
     from plugins.simulator.controllers import make_controllers
