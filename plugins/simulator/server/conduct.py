@@ -8,7 +8,8 @@ from random import Random
 from plugins.bacnet.wire import apdu, bvll
 from plugins.bacnet.wire.apdu import PduType
 from plugins.bacnet.wire.npdu import read_npdu
-from plugins.simulator.faults import SERVICES, Fault, FaultKind
+from plugins.simulator.faults import Fault, FaultKind
+from plugins.simulator.standard_names import SERVICES
 
 _HEAD = 3  # octets of an answer by which a client knows whose it is: type, invoke id, service
 _ON_THE_WAY = frozenset(

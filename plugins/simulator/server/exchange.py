@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import logging
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from plugins.bacnet.wire import bvll
 from plugins.bacnet.wire.apdu import PduType, Service
@@ -12,40 +11,16 @@ from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.npdu import GLOBAL_NETWORK, Npdu, Place, read_npdu, write_npdu
 from plugins.simulator.objects import SimulatedObject
 from plugins.simulator.server import discovery
-from plugins.simulator.server.conduct import Conduct
 from plugins.simulator.server.cov import ChangeOfValue, Recipient, Subscription
+from plugins.simulator.server.delivery import Delivery, Link, gets_through
 from plugins.simulator.server.fast import UNSEGMENTED, FastHalf, Way, header_back, start_of
 from plugins.simulator.server.link import Address, asker_of
 from plugins.simulator.server.station import Station
 from plugins.simulator.server.stations import Stations
 from plugins.simulator.server.timer import Handle, Timer
 
-MOST_DELAYED = 8192
-HELD_S = 0.2
-"""How long an answer that lets the next one go first waits for one."""
-
 _ANSWERS = (PduType.SIMPLE_ACK, PduType.ERROR, PduType.REJECT, PduType.ABORT)
 _TO_EVERYBODY = Place(GLOBAL_NETWORK, b"")
-
-
-class Link(Protocol):
-    """The socket, as it is used here."""
-
-    def send(self, data: bytes, address: Address) -> None:
-        """Send a datagram at once."""
-        ...
-
-    def spread(self, answers: list[bytes], address: Address) -> None:
-        """Send datagrams, not too many at a time."""
-        ...
-
-    def hand_up(self, data: bytes, address: Address) -> None:
-        """Let bacpypes3 answer a datagram."""
-        ...
-
-    def lately(self) -> list[Address]:
-        """List who has sent something lately."""
-        ...
 
 
 class _Request(NamedTuple):
@@ -68,12 +43,8 @@ class Exchange:
         self._fast = fast
         self._link = link
         self._timer = timer
-        self._log = logging.getLogger(__name__)
-        self._delayed = 0
-        self._dropped = 0
-        self._held: dict[Conduct, tuple[bytes, Address]] = {}
+        self._delivery = Delivery(link, timer=timer)
         self._restarts: dict[Station, Handle] = {}
-        self._closed = False
         self.cov = ChangeOfValue(self._notify, timer=timer)
 
     def arrive(self, datagram: bytes, address: Address) -> None:
@@ -110,7 +81,7 @@ class Exchange:
 
     def close(self) -> None:
         """Send nothing more."""
-        self._closed = True
+        self._delivery.close()
         self.cov.close()
         for handle in self._restarts.values():
             handle.cancel()
@@ -130,7 +101,7 @@ class Exchange:
         station = self._stations.at(npdu.destination)
         if station is None:
             return False
-        if not _gets_through(station):
+        if not gets_through(station):
             return True
         return kind in _ANSWERS and self.cov.answered(station, Recipient(address, npdu.source), datagram[npdu.at + 1])
 
@@ -150,7 +121,7 @@ class Exchange:
 
     def _serve(self, request: _Request) -> None:
         station, _npdu, datagram, address = request
-        if self._closed or not _gets_through(station):
+        if not gets_through(station):
             return
         answer, subscription = self._answer(request)
         if answer is None:
@@ -191,7 +162,7 @@ class Exchange:
             answer = bvll.unicast(header_back(station, npdu) + message)
             if station.is_plain:
                 at_once.append(answer)
-            elif heard.setdefault(station, _gets_through(station)):
+            elif heard.setdefault(station, gets_through(station)):
                 self._notify(station, answer, to)
         self._link.spread(at_once, to)
         return True
@@ -204,7 +175,7 @@ class Exchange:
         return self._stations.at(npdu.source) if npdu.for_application else None
 
     def _reply(self, station: Station, datagram: bytes, address: Address) -> None:
-        send = functools.partial(self._release, station, datagram, address)
+        send = functools.partial(self._delivery.deliver, station, datagram, address)
         if station.bus is None:
             send()
         else:
@@ -212,57 +183,11 @@ class Exchange:
 
     def _notify(self, station: Station, datagram: bytes, address: Address) -> None:
         """Send what answers no request that waits for it."""
-        send = functools.partial(self._release, station, datagram, address, paced=True)
+        send = functools.partial(self._delivery.deliver, station, datagram, address, paced=True)
         if station.bus is None:
             send()
         else:
             station.bus.carry(len(datagram), send)
-
-    def _release(self, station: Station, datagram: bytes, address: Address, *, paced: bool = False) -> None:
-        """Let happen to a message what its device's conduct has for it."""
-        conduct = station.conduct
-        if self._closed or not _gets_through(station):
-            return
-        if conduct is None:
-            self._send(datagram, address, paced=paced)
-            return
-        for delay_s, octets in conduct.copies(datagram):
-            if conduct not in self._held and conduct.holds():
-                self._held[conduct] = octets, address
-                self._timer.call_later(delay_s + HELD_S, self._let_go, conduct)
-            elif delay_s > 0.0:
-                self._send_later(delay_s, conduct, octets, address)
-            else:
-                self._send(octets, address, paced=paced)
-                self._let_go(conduct)
-
-    def _send_later(self, delay_s: float, conduct: Conduct, datagram: bytes, address: Address) -> None:
-        if self._delayed >= MOST_DELAYED:
-            if not self._dropped:
-                self._log.warning("more than %d datagrams are delayed: further ones are dropped", MOST_DELAYED)
-            self._dropped += 1
-            return
-
-        def send() -> None:
-            self._delayed -= 1
-            self._send(datagram, address)
-            self._let_go(conduct)
-
-        self._delayed += 1
-        self._timer.call_later(delay_s, send)
-
-    def _let_go(self, conduct: Conduct) -> None:
-        held = self._held.pop(conduct, None)
-        if held is not None:
-            self._send(*held)
-
-    def _send(self, datagram: bytes, address: Address, *, paced: bool = False) -> None:
-        if self._closed:
-            return
-        if paced:
-            self._link.spread([datagram], address)
-        else:
-            self._link.send(datagram, address)
 
     def _started(self, station: Station) -> None:
         del self._restarts[station]
@@ -271,11 +196,6 @@ class Exchange:
         npdu = write_npdu(source=station.address, destination=_TO_EVERYBODY)
         for address in self._link.lately():
             self._notify(station, bvll.unicast(npdu + station.i_am()), address)
-
-
-def _gets_through(station: Station) -> bool:
-    """Decide whether a message to or from a device arrives."""
-    return station.is_reachable and not (station.conduct is not None and station.conduct.loses())
 
 
 def _nobody() -> None:

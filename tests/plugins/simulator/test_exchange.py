@@ -323,7 +323,7 @@ async def test_faults_from_the_start_hold_for_devices_of_any_making(simulate: Si
 async def test_more_is_not_delayed_than_there_is_room_for(
     simulate: Simulate, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("plugins.simulator.server.exchange.MOST_DELAYED", 3)
+    monkeypatch.setattr("plugins.simulator.server.delivery.MOST_DELAYED", 3)
     timer = ManualTimer()
     simulation = await simulate(controllers=2, timer=timer)
     simulation.inject("delay", devices=[FIRST], seconds=1.0)

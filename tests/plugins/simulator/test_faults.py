@@ -14,17 +14,8 @@ from core.testing import StartPlantroom
 from plugins.bacnet.wire import enumerations
 from plugins.bacnet.wire.apdu import Service
 from plugins.simulator.config import SCHEMA
-from plugins.simulator.faults import (
-    ABORT_REASONS,
-    ERROR_CLASSES,
-    ERROR_CODES,
-    PARAMETERS,
-    REJECT_REASONS,
-    SERVICES,
-    Fault,
-    FaultKind,
-    read_fault,
-)
+from plugins.simulator.faults import PARAMETERS, Fault, FaultKind, read_fault
+from plugins.simulator.standard_names import ABORT_REASONS, ERROR_CLASSES, ERROR_CODES, REJECT_REASONS, SERVICES
 from plugins.simulator.testing import Simulate
 
 ONE_OF_EACH: list[dict[str, Any]] = [
