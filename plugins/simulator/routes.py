@@ -20,10 +20,11 @@ from plugins.simulator.process import Supervisor
 
 LONGEST_RESTART_S = 3600.0
 
-_FAULT = {"fault_id": FieldInfo(description="The number that it was given.", example="1")}
+_FAULT = {"fault_id": FieldInfo(description="The number that it was given.", pattern="[0-9]+", example="1")}
 _INSTANCE = {"instance": FieldInfo(description="The device's number on the network.", example="2004")}
 _LOCATION = Header("Location", FieldInfo(description="Where the fault is.", example="/api/v1/simulator/faults/1"))
 _DIGITS = 9
+_ONE_FAULT = "/faults/{fault_id:[0-9]+}"  # digits, so that it is apart from /faults/reset
 
 
 @attrs.frozen(kw_only=True)
@@ -112,11 +113,11 @@ class SimulatorRoutes:
                 description="It lasts until it is taken back or Plantroom stops, over restarts of the building too.",
             ),
             Route(
-                "GET", "/faults/{fault_id}", self.fault, "Show a fault", answer=InjectedFaultAnswer,
+                "GET", _ONE_FAULT, self.fault, "Show a fault", answer=InjectedFaultAnswer,
                 errors=(FaultNotFound,), parameters=_FAULT,
             ),
             Route(
-                "DELETE", "/faults/{fault_id}", self.take_back, "Take a fault back", status=204,
+                "DELETE", _ONE_FAULT, self.take_back, "Take a fault back", status=204,
                 role=Role.OPERATOR, errors=(FaultNotFound, BuildingAway), parameters=_FAULT,
             ),
             Route(
