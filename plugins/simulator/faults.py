@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -213,6 +214,7 @@ def read_fault(data: object) -> Fault:
     return _structure(data)
 
 
+@functools.lru_cache(4096)
 def _range_of(devices: str | int) -> tuple[int, int]:
     low, _, high = str(devices).partition("-")
     return int(low), int(high or low)

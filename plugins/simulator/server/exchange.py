@@ -6,7 +6,7 @@ import functools
 from typing import NamedTuple
 
 from plugins.bacnet.wire import bvll
-from plugins.bacnet.wire.apdu import PduType, Service
+from plugins.bacnet.wire.apdu import FROM_SERVER, PduType, Service
 from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.npdu import GLOBAL_NETWORK, Npdu, Place, read_npdu, write_npdu
 from plugins.simulator.objects import SimulatedObject
@@ -103,7 +103,9 @@ class Exchange:
             return False
         if not gets_through(station):
             return True
-        return kind in _ANSWERS and self.cov.answered(station, Recipient(address, npdu.source), datagram[npdu.at + 1])
+        if kind not in _ANSWERS or (kind == PduType.ABORT and not datagram[npdu.at] & FROM_SERVER):
+            return False
+        return self.cov.answered(station, Recipient(address, npdu.source), datagram[npdu.at + 1])
 
     def _ask(self, npdu: Npdu, datagram: bytes, address: Address) -> bool:
         station = self._stations.at(npdu.destination)

@@ -36,6 +36,15 @@ def free_port() -> int:
         return port
 
 
+def is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = LONGEST_S) -> None:
     """Wait until a condition holds, asking it again and again."""
     async with asyncio.timeout(seconds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from plugins.simulator.process import BuildingProcess
 from plugins.simulator.testing import simulation
 from plugins.simulator.trunks import TrunkOptions
 
-from .conftest import until
+from .conftest import is_free, until
 from .wire import place_of, wire_to
 
 AT = "/api/v1/simulator"
@@ -117,15 +118,22 @@ async def test_faults_are_there_again_after_the_building_was_started_anew(house:
     assert (await house.api.post(f"{AT}/faults", {"kind": "silent", "devices": [2001]})).status == 201
     assert (await house.api.delete(f"{AT}/faults/1")).status == 204
     os.kill(supervisor.pid, signal.SIGKILL)
-    await house.until(lambda: supervisor.problem is not None)
-    away = await house.api.post(f"{AT}/faults", {"kind": "silent"})
-    if supervisor.problem is not None:
-        assert (away.status, away.json["code"], away.headers["Retry-After"]) == (503, "simulator.not_running", "2")
-        assert len((await house.api.get(f"{AT}/faults")).json["items"]) == 1
+    await house.until(lambda: is_free(port))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", port))
+        await house.until(lambda: "is taken" in (supervisor.problem or ""))
+        for away in (
+            await house.api.post(f"{AT}/faults", {"kind": "silent"}),
+            await house.api.delete(f"{AT}/faults/2"),
+            await house.api.post(f"{AT}/faults/reset"),
+            await house.api.get(f"{AT}/devices"),
+            await house.api.post(f"{AT}/devices/2001/reboot", {}),
+        ):
+            assert (away.status, away.json["code"], away.headers["Retry-After"]) == (503, "simulator.not_running", "2")
+        assert [each["id"] for each in (await house.api.get(f"{AT}/faults")).json["items"]] == ["2"]
     await house.until(lambda: supervisor.problem is None)
-    if away.status == 503:
-        assert await answers(port, 2002)
-        assert not await answers(port, 2001)
+    assert await answers(port, 2002)
+    assert not await answers(port, 2001)
 
 
 async def test_a_child_is_asked_and_answers_or_says_why_not(context: Context, port: int) -> None:

@@ -167,6 +167,24 @@ async def test_nobody_elses_answer_confirms_a_notification(simulate: Simulate) -
         assert (await wire.hear()).apdu == heard.apdu
 
 
+@pytest.mark.parametrize(("answer", "again"), [("50{:02x}01910591{:02x}", False), ("60{:02x}09", False),
+                                               ("71{:02x}00", False), ("70{:02x}00", True)])  # fmt: skip
+async def test_a_refusal_is_an_answer_too_and_the_end_of_ones_own_request_is_none(
+    simulate: Simulate, answer: str, again: bool
+) -> None:
+    timer = ManualTimer()
+    simulation = await simulate(controllers=1, timer=timer)
+    async with wire_to(simulation.address) as wire:
+        await wire.subscribe(FIRST, INPUT, confirmed=True)
+        heard = await wire.hear()
+        await wire.send(FIRST, bytes.fromhex(answer.format(heard.apdu[2], 0)))
+        await nothing_more(wire)
+        timer.advance(NOT_CONFIRMED_S)
+        if again:
+            assert (await wire.hear()).apdu == heard.apdu
+        await nothing_more(wire)
+
+
 async def test_slots_are_taken_and_come_free(simulate: Simulate) -> None:
     timer = ManualTimer()
     product = Product("Maker", 1, "Few", "1", cov_slots=2)

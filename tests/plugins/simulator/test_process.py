@@ -24,7 +24,7 @@ from plugins.simulator.config import SimulatorConfig
 from plugins.simulator.errors import AddressTaken, SimulatorError
 from plugins.simulator.process import BuildingProcess
 
-from .conftest import LONGEST_S, bacnet_client, until
+from .conftest import LONGEST_S, bacnet_client, is_free, until
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,15 +69,6 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
-
-
-def is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 @asynccontextmanager
