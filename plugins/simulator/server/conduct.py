@@ -93,8 +93,9 @@ class Conduct:
 
     def _truncated(self, datagram: bytes) -> bytes:
         """Cut a message short; its envelope tells the true length, so that it reaches the decoder."""
-        at = read_npdu(datagram, bvll.HEADER).at
-        return bvll.unicast(datagram[bvll.HEADER : self._random.randrange(at, len(datagram))])
+        last = len(datagram) - 1
+        first = min(read_npdu(datagram, bvll.HEADER).at + 1, last)
+        return bvll.unicast(datagram[bvll.HEADER : self._random.randint(first, last)])
 
     def _garbled(self, datagram: bytes) -> bytes:
         """Put noise behind what says whose answer it is."""

@@ -99,7 +99,6 @@ class Station:
     def refresh(self) -> None:
         """Take notice of objects that came or went."""
         if self._layout != self.device.layout:
-            self.__dict__.pop("objects", None)
             self._prepare(self.quirks)
 
     def present_value(self, data: SimulatedObject) -> Live:
@@ -107,6 +106,7 @@ class Station:
         return mistyped if object_id(data).packed in self.quirks.mistyped else present_value(data.type)
 
     def _prepare(self, quirks: Quirks) -> None:
+        self.__dict__.pop("objects", None)
         self.quirks = quirks
         self.edition += 1
         self._layout = self.device.layout

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from plugins.bacnet.wire import primitives, read_property
 from plugins.bacnet.wire.apdu import PduType, Service
@@ -13,9 +17,15 @@ from plugins.bacnet.wire.datatypes import Date, Enumerated, ObjectId
 from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.npdu import Place
 from plugins.simulator.building import make_building
+from plugins.simulator.controllers import make_controllers
 from plugins.simulator.device import SimulatedDevice
+from plugins.simulator.faults import read_fault
+from plugins.simulator.server.exchange import Exchange
+from plugins.simulator.server.fast import FastHalf
 from plugins.simulator.server.properties import Property
+from plugins.simulator.server.service import stand
 from plugins.simulator.testing import ManualTimer, Simulate
+from plugins.simulator.trunks import TrunkOptions, make_trunks
 
 from .wire import Wire, ref, wire_to
 
@@ -336,6 +346,73 @@ async def test_more_is_not_delayed_than_there_is_room_for(
     assert [record.message for record in caplog.records] == [
         "more than 3 datagrams are delayed: further ones are dropped"
     ]
+
+
+async def test_a_fault_that_comes_with_a_new_object_finds_it(simulate: Simulate) -> None:
+    simulation = await simulate(controllers=1)
+    device = simulation.devices[FIRST]
+    async with wire_to(simulation.address) as wire:
+        assert (await wire.read(FIRST, "analog-input.1")).value == 21.0
+        device.remove(device.objects[0])
+        device.sensor("New", "degrees-celsius", span=(0.0, 50.0), value=19.0)
+        simulation.inject("small_apdu", octets=480)
+        assert (await wire.read(FIRST, "analog-input.7")).value == 19.0
+        assert (await wire.read(FIRST, "analog-input.1")).error == (1, 31)
+        assert (await wire.subscribe(FIRST, "analog-input.7")).type is PduType.SIMPLE_ACK
+
+
+class Collected:
+    """A link that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.handed_up = 0
+
+    def send(self, data: bytes, address: Any) -> None:
+        self.sent.append(data)
+
+    def spread(self, answers: Sequence[bytes], address: Any) -> None:
+        self.sent += answers
+
+    def hand_up(self, data: bytes, address: Any) -> None:
+        self.handed_up += 1
+
+    def lately(self) -> list[Any]:
+        return []
+
+
+_TO_SOMEBODY = st.sampled_from([
+    bytes.fromhex(each) for each in ("010407d1022711ff", "012407d1022711ff", "01240bb90101ff", "01240bb90163ff", "0100",
+                                     "0120ffff00ff", "012c0bb90101030701ff")
+])  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    _TO_SOMEBODY,
+    st.sampled_from(["0005010c", "0005010e", "00050105", "1008", "1007", "2001", "5001", "3"]),
+    st.binary(max_size=40),
+)
+def test_whatever_comes_is_answered_handed_up_or_dropped(npdu: bytes, head: str, rest: bytes) -> None:
+    timer, link = ManualTimer(), Collected()
+    trunks = make_trunks([TrunkOptions(network=3001, controllers=1, points=3)])
+    stations = stand(make_controllers(2, points=3), network=2001, trunks=trunks, timer=timer)
+    fast = FastHalf(stations)
+    for number, station in enumerate(stations):
+        kinds = ("truncate", "garbage", "reorder", "duplicate", "choke") if number != 1 else ()
+        faults = [{"kind": kind} | ({"objects": ["analog-input.1"]} if kind == "choke" else {}) for kind in kinds]
+        station.afflict([read_fault(each) for each in faults], Random(number))
+    fast.review()
+    exchange = Exchange(stations, fast, link, timer=timer)
+    message = npdu + bytes.fromhex(head + "0" * (len(head) % 2)) + rest
+    for function in (0x0A, 0x0B):
+        exchange.arrive(bytes((0x81, function)) + (len(message) + 4).to_bytes(2, "big") + message, ("127.0.0.1", 1))
+        exchange.arrive(message, ("127.0.0.1", 1))
+    timer.advance(60.0)
+    for datagram in list(link.sent):
+        exchange.depart(datagram, ("127.0.0.1", 1))
+    timer.advance(60.0)
+    assert all(each[:2] == b"\x81\x0a" and int.from_bytes(each[2:4], "big") == len(each) for each in link.sent)
 
 
 async def test_objects_come_and_go_while_they_are_served(simulate: Simulate) -> None:

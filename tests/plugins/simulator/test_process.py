@@ -25,6 +25,7 @@ from plugins.simulator.errors import AddressTaken, SimulatorError
 from plugins.simulator.process import BuildingProcess
 
 from .conftest import LONGEST_S, bacnet_client, is_free, until
+from .wire import wire_to
 
 ROOT = Path(__file__).parents[3]
 
@@ -256,6 +257,17 @@ async def test_in_the_foreground_field_controllers_can_be_asked_for(port: int) -
                 return bool(await client.read(10_003, "analog-input,1") != 21.0)
 
             await until(has_changed)
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+
+
+async def test_in_the_foreground_it_has_the_faults_and_trunks_of_the_configuration(port: int) -> None:
+    options = 'trunks=(TrunkOptions(network=3001, controllers=2),), faults=(read_fault({"kind": "no_cov"}),)'
+    imports = "from plugins.simulator.faults import read_fault\nfrom plugins.simulator.trunks import TrunkOptions\n"
+    async with program(imports + FOREGROUND.replace("speed=30.0", options), f"--port={port}") as process:
+        assert "31 devices, 747 points" in await line_of(process)
+        async with wire_to(f"127.0.0.1:{port}") as wire:
+            assert (await wire.subscribe(2001, "analog-input.1")).apdu[::2].hex() == "6009"
         process.send_signal(signal.SIGTERM)
         await process.communicate()
 
