@@ -20,6 +20,8 @@ from plugins.simulator.device import SimulatedDevice
 from plugins.simulator.server.fast import FastHalf
 from plugins.simulator.server.link import open_socket
 from plugins.simulator.server.service import mac_of
+from plugins.simulator.server.station import Station
+from plugins.simulator.server.stations import Stations
 
 HOST = "127.0.0.51"
 NETWORK = 2001
@@ -32,7 +34,8 @@ class Campus:
     def __init__(self, devices: tuple[SimulatedDevice, ...], opened: socket.socket) -> None:
         self._devices = devices
         self._macs = [mac_of(device.instance) for device in devices]
-        self._fast = FastHalf(dict(zip(self._macs, devices, strict=True)), network=NETWORK)
+        places = (npdu.Place(NETWORK, mac) for mac in self._macs)
+        self._fast = FastHalf(Stations(list(map(Station, devices, places))))
         self._socket = opened
         self._loop = asyncio.get_running_loop()
         self._dead: frozenset[bytes] = frozenset()

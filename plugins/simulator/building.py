@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 import attrs
@@ -18,6 +18,7 @@ from plugins.simulator.equipment.meters import ElectricityMeter, HeatMeter, Wate
 from plugins.simulator.equipment.vav_box import VavBox
 from plugins.simulator.equipment.weather import WeatherStation
 from plugins.simulator.site import Site
+from plugins.simulator.trunks import Trunk, TrunkOptions, make_trunks
 
 FIRST_INSTANCE = 2001
 BOXES = (5, 5, 4)
@@ -39,7 +40,10 @@ WEATHER = Product("Skyward Instruments", 64007, "Mast 8", "1.2", max_apdu=480, s
 
 @attrs.frozen(eq=False, kw_only=True)
 class Building:
-    """All equipment, by kind; ``devices`` are in the order of their instance numbers, ``controllers`` the last ones."""
+    """All equipment, by kind; ``devices`` are in the order of their instance numbers.
+
+    ``controllers`` are the last of those on the building's own network, and those on ``trunks`` come behind them.
+    """
 
     seed: int
     devices: tuple[SimulatedDevice, ...]
@@ -52,6 +56,17 @@ class Building:
     lighting: tuple[LightingController, ...]
     weather: WeatherStation
     controllers: tuple[SimulatedDevice, ...] = ()
+    trunks: tuple[Trunk, ...] = ()
+
+    @property
+    def on_own_network(self) -> Sequence[SimulatedDevice]:
+        """The devices that are on no trunk."""
+        return self.devices[: len(self.devices) - len(self.on_trunks)]
+
+    @property
+    def on_trunks(self) -> Sequence[SimulatedDevice]:
+        """The devices on trunks."""
+        return [device for trunk in self.trunks for device in trunk.devices]
 
     @property
     def point_count(self) -> int:
@@ -72,10 +87,13 @@ class _Roll:
         return device, Random(f"{self._seed}/{name}")
 
 
-def make_building(seed: int, *, controllers: int = 0, points: int = 100) -> Building:
+def make_building(
+    seed: int, *, controllers: int = 0, points: int = 100, trunks: Sequence[TrunkOptions] = ()
+) -> Building:
     """Make all devices with their objects at rest; `plugins.simulator.physics.Physics` brings them to life.
 
-    So many ``controllers`` with so many ``points`` each stand beside it (`plugins.simulator.controllers`).
+    So many ``controllers`` with so many ``points`` each stand beside it (`plugins.simulator.controllers`), and those on
+    ``trunks``.
     """
     roll = _Roll(seed)
     air_handlers = tuple(
@@ -96,6 +114,7 @@ def make_building(seed: int, *, controllers: int = 0, points: int = 100) -> Buil
         for n, threshold in ((1, 0.0), (2, 5.0))
     )
     field = make_controllers(controllers, points=points)
+    slow = make_trunks(trunks)
     return Building(
         seed=seed,
         air_handlers=air_handlers,
@@ -106,8 +125,9 @@ def make_building(seed: int, *, controllers: int = 0, points: int = 100) -> Buil
         meters=_meters(roll),
         lighting=_lighting(roll),
         weather=WeatherStation(*roll.add("WS-1", WEATHER, description="Weather station", location="Roof, mast")),
-        devices=(*roll.devices, *field),
+        devices=(*roll.devices, *field, *(device for trunk in slow for device in trunk.devices)),
         controllers=field,
+        trunks=slow,
     )
 
 

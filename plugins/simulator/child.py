@@ -12,19 +12,23 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from core.serialize import loads
 from plugins.simulator.building import Building
 from plugins.simulator.config import SimulatorConfig
+from plugins.simulator.control import Commands
 from plugins.simulator.errors import SimulatorError
 from plugins.simulator.process import FAILED, READY
-from plugins.simulator.server.service import serve
+from plugins.simulator.server.actions import actions_on
+from plugins.simulator.server.service import Service, serve
+from plugins.simulator.trunks import TrunkOptions
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run as a child: one line on standard output, then serve until standard input ends or SIGTERM comes."""
-    parser = argparse.ArgumentParser(prog="python -m plugins.simulator")
-    for name, default in attrs.asdict(SimulatorConfig()).items():
-        parser.add_argument(f"--{name}", type=type(default), default=default)
-    config = SimulatorConfig(**vars(parser.parse_args(arguments)))
+    """Run as a child: one line on standard output, then serve until standard input ends or SIGTERM comes.
+
+    Lines on standard input are commands (`plugins.simulator.control`), answered on standard output.
+    """
+    config = _config_of(arguments)
 
     def ready(building: Building) -> None:
         print(READY, len(building.devices), building.point_count, flush=True)
@@ -35,6 +39,17 @@ def main(arguments: Sequence[str]) -> int:
         print(FAILED, error.detail, flush=True)
         return 1
     return 0
+
+
+def _config_of(arguments: Sequence[str]) -> SimulatorConfig:
+    parser = argparse.ArgumentParser(prog="python -m plugins.simulator")
+    for name, default in attrs.asdict(SimulatorConfig()).items():
+        parser.add_argument(f"--{name}", type=_trunks if name == "trunks" else type(default), default=default)
+    return SimulatorConfig(**vars(parser.parse_args(arguments)))
+
+
+def _trunks(text: str) -> tuple[TrunkOptions, ...]:
+    return tuple(TrunkOptions(**each) for each in loads(text.encode()))
 
 
 def run_foreground(config: SimulatorConfig) -> int:
@@ -66,10 +81,13 @@ async def _run(
     stop = asyncio.Event()
     for number in signals:
         loop.add_signal_handler(number, stop.set)
-    if input_fd is not None:
-        loop.add_reader(input_fd, _stop_at_end, input_fd, stop)
+
+    def listen(service: Service) -> None:
+        if input_fd is not None:
+            loop.add_reader(input_fd, _obey, input_fd, Commands(actions_on(service)), stop)
+
     try:
-        await serve(config, ready=_settled(ready), stop=stop)
+        await serve(config, ready=_settled(ready), stop=stop, opened=listen)
     finally:
         if input_fd is not None:
             loop.remove_reader(input_fd)
@@ -85,6 +103,11 @@ def _settled(ready: Callable[[Building], None]) -> Callable[[Building], None]:
     return settle
 
 
-def _stop_at_end(input_fd: int, stop: asyncio.Event) -> None:
-    if not os.read(input_fd, 1024):
+def _obey(input_fd: int, commands: Commands, stop: asyncio.Event) -> None:
+    """Carry out what stands on standard input, and stop at its end."""
+    octets = os.read(input_fd, 1 << 16)
+    if not octets:
         stop.set()
+    for answer in commands.take(octets):
+        sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()

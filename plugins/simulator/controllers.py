@@ -24,12 +24,12 @@ def make_controllers(count: int, *, points: int) -> tuple[SimulatedDevice, ...]:
     return tuple(make_controller(FIRST_CONTROLLER + n, f"FC-{n + 1:05}", points=points) for n in range(count))
 
 
-def make_controller(instance: int, name: str, *, points: int) -> SimulatedDevice:
+def make_controller(instance: int, name: str, *, points: int, product: Product = CONTROLLER) -> SimulatedDevice:
     """Make one controller: of ten points six are measured, one is a set-point, two are contacts, one is a status.
 
     What is measured by analog input i starts at 20 + i.
     """
-    device = SimulatedDevice(instance, name, CONTROLLER, "Field controller", "On the rail")
+    device = SimulatedDevice(instance, name, product, "Field controller", "On the rail")
     for point in range(points):
         tens, ones = divmod(point, 10)
         if ones < 6:

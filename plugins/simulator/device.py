@@ -14,7 +14,8 @@ from plugins.simulator.objects import Access, Changes, ObjectType, SimulatedObje
 class Product:
     """What a device says about its make, and how much of BACnet it can do.
 
-    ``max_apdu`` is in octets (ASHRAE 135, 20.1.2.5). ``segmentation`` is either both ways or none.
+    ``max_apdu`` is in octets (ASHRAE 135, 20.1.2.5). ``segmentation`` is either both ways or none. ``cov_slots`` is how
+    many subscriptions it takes at a time.
     """
 
     vendor: str
@@ -24,13 +25,16 @@ class Product:
     max_apdu: int = 1476
     segmentation: bool = True
     read_property_multiple: bool = True
+    subscribe_cov: bool = True
+    cov_slots: int = 100
 
 
 @attrs.define(eq=False)
 class SimulatedDevice:
     """One device; the methods below add objects, whose names begin with the device's.
 
-    Instances count from 1 for each object type, in the order of adding. ``changes`` counts what changes in any object.
+    Instances count from 1 for each object type, in the order of adding, and are not used again. ``changes`` counts what
+    changes in any object, ``layout`` how often objects came and went: both may be done while the device is served.
     """
 
     instance: int
@@ -40,6 +44,7 @@ class SimulatedDevice:
     location: str
     objects: list[SimulatedObject] = attrs.field(factory=list, init=False)
     changes: Changes = attrs.field(factory=Changes, init=False)
+    layout: int = attrs.field(default=0, init=False)
     _counts: Counter[ObjectType] = attrs.field(factory=Counter, init=False)
 
     def add(self, kind: ObjectType, name: str, *, description: str, value: Value, **fields: Any) -> SimulatedObject:
@@ -55,7 +60,17 @@ class SimulatedDevice:
             **fields,
         )
         self.objects.append(added)
+        self._rearranged()
         return added
+
+    def remove(self, data: SimulatedObject) -> None:
+        """Take an object away; raises ValueError where it is not this device's."""
+        self.objects.remove(data)
+        self._rearranged()
+
+    def _rearranged(self) -> None:
+        self.layout += 1
+        self.changes.count += 1
 
     def sensor(
         self, name: str, units: str, *, span: tuple[float, float], value: float, resolution: float = 0.1

@@ -1,13 +1,17 @@
 """What can go wrong with the simulator.
 
 PlantroomError
-└── SimulatorError
-    └── AddressTaken
+├── SimulatorError
+│   └── AddressTaken
+├── NotFound
+│   └── FaultNotFound    404
+└── Unavailable
+    └── BuildingAway     503
 """
 
 from __future__ import annotations
 
-from core.errors import any_of
+from core.errors import Example, NotFound, Unavailable, any_of
 from core.plugin import PlantroomError
 
 
@@ -33,3 +37,29 @@ class AddressTaken(SimulatorError):
         "`host` is not an address of this machine.",
     )
     remedy = "Stop what uses the port, or set the plugin's `host` and `port` to an address that is free."
+
+
+class FaultNotFound(NotFound):
+    """No fault has this id."""
+
+    code = "simulator.fault_not_found"
+    title = "No such fault"
+    causes = any_of(
+        "It was taken back already, alone or with all others.",
+        "Plantroom was started anew since: only the faults of the configuration are there again.",
+    )
+    remedy = "See `GET /api/v1/simulator/faults` for those that there are."
+    example = Example("There is no fault 7; see GET faults for those that there are.", "/api/v1/simulator/faults/7")
+
+
+class BuildingAway(Unavailable):
+    """The simulated building does not run now; it is started again by itself."""
+
+    code = "simulator.not_running"
+    title = "The simulated building is away"
+    causes = any_of(
+        "Its process has ended and is about to be started again: the plugin's health says why.",
+        "It is so busy that it did not answer within 5 s.",
+    )
+    remedy = "Try again after the seconds in Retry-After; where it stays so, look at GET /api/v1/plugins."
+    example = Example("the simulated building ended by itself with code -9", "/api/v1/simulator/faults")

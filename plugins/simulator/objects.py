@@ -174,6 +174,11 @@ class SimulatedObject:
             raise WriteDenied(self.name)
         self._command(None, priority)
 
+    def forget_commands(self) -> None:
+        """Empty the priority array, if there is one."""
+        for priority in range(1, len(self.priorities) + 1):
+            self._command(None, priority)
+
     def set_out_of_service(self, *, out_of_service: bool) -> None:
         """Decouple a sensor from its process, or couple it again; raises WriteDenied for what is no sensor."""
         if not self.type.is_input:

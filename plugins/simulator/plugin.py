@@ -12,10 +12,11 @@ from typing import Any
 import attrs
 import voluptuous as vol
 
-from core.plugin import CliCommand, Context, Health, HealthCheck, Metric, Plugin, hookimpl
+from core.plugin import CliCommand, Context, Health, HealthCheck, Metric, Plugin, Route, hookimpl
 from plugins.simulator.config import SCHEMA, SimulatorConfig
 from plugins.simulator.errors import AddressTaken
 from plugins.simulator.process import Supervisor
+from plugins.simulator.routes import SimulatorRoutes
 
 OPTIONS: Mapping[str, tuple[Callable[[str], Any], str]] = {
     "host": (str, "address to listen on"),
@@ -64,6 +65,10 @@ class SimulatorPlugin(Plugin[SimulatorConfig]):
                 lambda: [(labels, float(self.supervisor.restarts))],
             ),
         ]
+
+    @hookimpl
+    def register_routes(self) -> Iterable[Route]:
+        return SimulatorRoutes(self.ctx.name, self.supervisor).routes
 
     @hookimpl
     def register_commands(self) -> Iterable[CliCommand]:

@@ -8,15 +8,21 @@ import random
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 from structlog.typing import FilteringBoundLogger
 
 from core.plugin import Clock
+from core.serialize import dumps
 from plugins.simulator.config import SimulatorConfig
-from plugins.simulator.errors import AddressTaken, SimulatorError
+from plugins.simulator.control import LONGEST_LINE, Control
+from plugins.simulator.errors import AddressTaken, BuildingAway, SimulatorError
+from plugins.simulator.faults import Fault
+from plugins.simulator.injected import InjectedFaults
 
 StreamT = TypeVar("StreamT")
 
@@ -31,8 +37,9 @@ STEADY_AFTER_S = 60.0
 
 
 def arguments_of(config: SimulatorConfig) -> list[str]:
-    """Write a configuration as the child's arguments."""
-    return [f"--{name}={value}" for name, value in attrs.asdict(config).items()]
+    """Write a configuration as the child's arguments; faults are told once it runs."""
+    plain = attrs.asdict(config) | {"trunks": dumps(config.trunks).decode()}
+    return [f"--{name}={value}" for name, value in plain.items() if name != "faults"]
 
 
 class BuildingProcess:
@@ -43,6 +50,7 @@ class BuildingProcess:
         self._log = log
         self._process: Process | None = None
         self._relay: asyncio.Task[None] | None = None
+        self._control: Control | None = None
 
     @property
     def pid(self) -> int | None:
@@ -59,6 +67,7 @@ class BuildingProcess:
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=PIPE,
+                limit=LONGEST_LINE,
                 env=_environment(),
             )
         finally:
@@ -70,6 +79,13 @@ class BuildingProcess:
         except BaseException:
             await self.stop()
             raise
+        self._control = Control(_piped(self._process.stdin), _piped(self._process.stdout))
+
+    async def ask(self, what: str, **parameters: Any) -> Any:
+        """Let the child do something (`Control.ask`); raises BuildingAway where it does not serve."""
+        if self._control is None:
+            raise BuildingAway("the simulated building is being started")
+        return await self._control.ask(what, **parameters)
 
     async def ended(self) -> int:
         """Wait until the child ends; return its exit code, negative for a signal."""
@@ -115,7 +131,7 @@ class BuildingProcess:
 
 
 class Supervisor:
-    """Keeps one child running.
+    """Keeps one child running, and its faults in it.
 
     ``problem`` says why it does not run, and is None while it does; ``restarts`` counts the attempts to start it again.
     """
@@ -127,6 +143,14 @@ class Supervisor:
         self._log = log
         self._clock = clock
         self._child = BuildingProcess(config, log)
+        self._faults = InjectedFaults(config.faults)
+        self._told = False
+        self._change = asyncio.Lock()
+
+    @property
+    def faults(self) -> InjectedFaults:
+        """The faults that there are; `inject`, `take_back` and `reset` change them."""
+        return self._faults
 
     @property
     def pid(self) -> int | None:
@@ -136,7 +160,33 @@ class Supervisor:
     async def start(self) -> None:
         """Start the first child; raises AddressTaken or SimulatorError."""
         await self._child.start()
+        try:
+            await self._tell(self._child)
+        except BaseException:
+            await self._child.stop()
+            raise
         self.problem = None
+
+    async def ask(self, what: str, **parameters: Any) -> Any:
+        """Let the child do something (`Control.ask`); raises BuildingAway where it does not run."""
+        if self.problem is not None:
+            raise BuildingAway(self.problem)
+        return await self._child.ask(what, **parameters)
+
+    async def inject(self, fault: Fault) -> str:
+        """Add a fault and return its id; raises Conflict, and BuildingAway where nothing was changed."""
+        async with self._changing():
+            return self._faults.add(fault)
+
+    async def take_back(self, fault_id: str) -> None:
+        """Let a fault be no more; raises FaultNotFound, and BuildingAway where nothing was changed."""
+        async with self._changing():
+            self._faults.remove(fault_id)
+
+    async def reset(self) -> None:
+        """Let there be no faults, not even those of the configuration; raises BuildingAway, and nothing is changed."""
+        async with self._changing():
+            self._faults.replace({})
 
     async def watch(self) -> None:
         """Start the child again whenever it ends, with capped exponential back-off and full jitter; never returns."""
@@ -157,6 +207,25 @@ class Supervisor:
         await self._child.stop()
         self.problem = "stopped"
 
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[None]:
+        """Tell the child of a change that is made to the faults inside; undo it where that cannot be done."""
+        async with self._change:
+            before = dict(self._faults.all)
+            if self.problem is not None:
+                raise BuildingAway(self.problem)
+            yield
+            try:
+                await self._tell(self._child)
+            except BaseException:
+                self._faults.replace(before)
+                raise
+
+    async def _tell(self, child: BuildingProcess) -> None:
+        if self._faults.all or self._told:
+            await child.ask("afflict", faults=self._faults.plain)
+            self._told = True
+
     async def _start_again(self, failures: int) -> int:
         while self.problem is not None:
             await self._clock.sleep(random.uniform(0.0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**failures)))
@@ -165,7 +234,9 @@ class Supervisor:
             self._child = BuildingProcess(self._config, self._log)
             try:
                 await self._child.start()
-            except SimulatorError as error:
+                await self._tell(self._child)
+            except (SimulatorError, BuildingAway) as error:
+                await self._child.stop()
                 self.problem = error.detail
             else:
                 self.problem = None

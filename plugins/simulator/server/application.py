@@ -11,6 +11,7 @@ from bacpypes3.apdu import (
     ReadPropertyMultipleRequest,
     ReadRangeRequest,
     RejectPDU,
+    SubscribeCOVRequest,
     WritePropertyMultipleRequest,
 )
 from bacpypes3.app import Application
@@ -21,14 +22,17 @@ from bacpypes3.errors import DecodingError, InvalidTag, PropertyError
 from bacpypes3.primitivedata import ObjectIdentifier
 from bacpypes3.service.object import read_property_to_result_element
 
-from plugins.simulator.device import SimulatedDevice
+from plugins.simulator.objects import SimulatedObject
+from plugins.simulator.server.octets import object_id
 from plugins.simulator.server.presented import PresentedDevice, PresentedObject
 from plugins.simulator.server.router import Port
+from plugins.simulator.server.station import Station
 
-SERVICES = ("read-property", "write-property", "subscribe-cov", "who-is", "who-has")
+SERVICES = ("read-property", "write-property", "who-is", "who-has")
+SUBSCRIBE_COV = ("subscribe-cov",)
 MULTIPLE_SERVICES = ("read-property-multiple", "write-property-multiple")
 MULTIPLE_REQUESTS = (ReadPropertyMultipleRequest, WritePropertyMultipleRequest)
-NEVER_OFFERED = (ReadRangeRequest,)
+NEVER_OFFERED = (ReadRangeRequest, SubscribeCOVRequest)  # the latter is taken before it comes here
 SEGMENT_HEADER_BYTES = 5
 ANY_DEVICE = ObjectIdentifier(("device", 4194303))
 
@@ -46,25 +50,40 @@ class AccessPoint(ApplicationServiceAccessPoint):  # type: ignore[misc]
 
 
 class DeviceApplication(Application):  # type: ignore[misc]
-    """Answers for one device."""
+    """Answers for one device as it is in one edition of its; ``written`` is told of each object that was written."""
 
-    def __init__(self, device: SimulatedDevice, port: Port, *, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        station: Station,
+        port: Port,
+        *,
+        clock: Callable[[], datetime],
+        written: Callable[[SimulatedObject], None],
+    ) -> None:
         super().__init__()
-        multiple = device.product.read_property_multiple
-        services = (*SERVICES, *MULTIPLE_SERVICES) if multiple else SERVICES
+        quirks = station.quirks
+        product = quirks.product
+        self.station = station
+        self.written = written
+        multiple = product.read_property_multiple
         self._not_offered = NEVER_OFFERED if multiple else (*NEVER_OFFERED, *MULTIPLE_REQUESTS)
-        presented = PresentedDevice(device, services, clock=clock)
+        presented = PresentedDevice(
+            station.device,
+            product,
+            services=(
+                *SERVICES,
+                *(SUBSCRIBE_COV if product.subscribe_cov else ()),
+                *(MULTIPLE_SERVICES if multiple else ()),
+            ),
+            revision=station.database_revision,
+            clock=clock,
+        )
         self.asap = AccessPoint(presented, self.device_info_cache)
         bind(self, self.asap, port)
         self.add_object(presented)
-        for data in device.objects:
-            self.add_object(PresentedObject(data))
-
-    def check_subscribers(self, presented: PresentedObject | None = None) -> None:
-        """Notify the subscribers of one object, or of all, where values have moved far enough."""
-        for identifier, detection in tuple(self._cov_detections.items()):
-            if presented is None or identifier == presented.objectIdentifier:
-                detection.check()
+        for data in station.device.objects:
+            packed = object_id(data).packed
+            self.add_object(PresentedObject(data, error=quirks.errors.get(packed), mistyped=packed in quirks.mistyped))
 
     async def indication(self, apdu: Any) -> None:
         """Take a request; reject one for a service that bacpypes3 has, but the device does not offer."""

@@ -27,7 +27,7 @@ def answers(request: bytes, stations: Iterable[Station]) -> Iterator[tuple[Stati
     """
     if request[:2] == who_is.WHO_IS:
         limits = _checked(who_is.read_who_is(request))
-        return ((station, station.i_am) for station in _within(limits, stations))
+        return _i_ams(limits, stations)
     if request[:2] == WHO_HAS:
         limits, wanted = _read_who_has(request)
         return _i_haves(wanted, _within(limits, stations))
@@ -40,6 +40,16 @@ def _checked(limits: tuple[int, int] | None) -> tuple[int, int]:
     if max(limits) > NO_INSTANCE:
         raise DecodeError("a limit that no device number reaches")
     return limits
+
+
+def _i_ams(limits: tuple[int, int], stations: Iterable[Station]) -> Iterator[tuple[Station, bytes]]:
+    low, high = limits
+    return (
+        (station, station.i_am(instance))
+        for station in stations
+        for instance in station.instances
+        if low <= instance <= high
+    )
 
 
 def _within(limits: tuple[int, int], stations: Iterable[Station]) -> Iterator[Station]:
@@ -72,6 +82,7 @@ def _i_haves(wanted: ObjectId | str, stations: Iterable[Station]) -> Iterator[tu
 
 
 def _object_of(station: Station, wanted: ObjectId | str) -> tuple[ObjectId, str] | None:
+    station.refresh()
     device = station.device
     if wanted in (station.prepared.identifier, device.name):
         return station.prepared.identifier, device.name

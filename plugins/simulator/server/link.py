@@ -1,4 +1,4 @@
-"""The one UDP socket: bound exclusively, drained in one go; the fast half has its turn first, then bacpypes3."""
+"""The one UDP socket: bound exclusively, drained in one go; the fast half has its turn first, then the others."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ QUEUE_DATAGRAMS = 8192
 DRAIN_DATAGRAMS = 64
 AT_ONCE_DATAGRAMS = 64
 PAUSE_S = 0.02
+MOST_ASKERS = 256
 
 Address: TypeAlias = tuple[str, int]
 Answer: TypeAlias = Callable[[bytes], Sequence[bytes] | None]
+Pass: TypeAlias = Callable[[bytes, Address], None]
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -46,6 +48,8 @@ def open_socket(host: str, port: int) -> socket.socket:
 class UdpLink(Server):  # type: ignore[misc]
     """Sends what ``answer`` has for a datagram; hands others up to bacpypes3 one by one, and sends what comes down.
 
+    With `pass_by`, both go through somebody else's hands first. ``received`` counts the datagrams that came.
+
     More answers than a client's socket holds are spread over time: a thousand devices would hear a Who-Is in vain.
     It says once if it must drop something.
     """
@@ -54,6 +58,11 @@ class UdpLink(Server):  # type: ignore[misc]
         super().__init__()
         self._log = logging.getLogger(__name__)
         self._dropped = 0
+        self.received = 0
+        self._allowed = AT_ONCE_DATAGRAMS
+        self._askers: dict[Address, None] = {}
+        self._arrive: Pass = self.hand_up
+        self._depart: Pass = self.send
         self._socket = opened
         self._answer = answer
         self._waiting: deque[tuple[bytes, Address]] = deque()
@@ -63,6 +72,10 @@ class UdpLink(Server):  # type: ignore[misc]
         self._loop.add_reader(opened.fileno(), self._drain)
         self._timer: asyncio.TimerHandle | None = None
         self._task = asyncio.create_task(self._deliver(), name="simulator:datagrams")
+
+    def pass_by(self, *, arrive: Pass, depart: Pass) -> None:
+        """Let ``arrive`` have what is not answered at once, and ``depart`` what bacpypes3 sends."""
+        self._arrive, self._depart = arrive, depart
 
     async def close(self) -> None:
         """Stop, and give the port back."""
@@ -77,7 +90,7 @@ class UdpLink(Server):  # type: ignore[misc]
         """Send a datagram from the stack; there is no broadcast behind a router's single address."""
         if not isinstance(pdu.pduDestination, IPv4Address):
             return
-        self._send(pdu.pduData, pdu.pduDestination.addrTuple)
+        self._depart(bytes(pdu.pduData), pdu.pduDestination.addrTuple)
 
     def _drain(self) -> None:
         receive, answer = self._socket.recvfrom, self._answer
@@ -86,39 +99,55 @@ class UdpLink(Server):  # type: ignore[misc]
                 data, address = receive(2048)
             except OSError:
                 break
+            self.received += 1
+            self._askers[address] = None
             answers = answer(data)
             if answers is None:
-                self._hand_up(data, address)
+                self._arrive(data, address)
             elif len(answers) == 1 and data[1] != Function.FORWARDED_NPDU:
-                self._send(answers[0], address)
+                self.send(answers[0], address)
             else:
-                self._spread(answers, _asker(data, address))
+                self.spread(answers, asker_of(data, address))
+        if len(self._askers) > MOST_ASKERS:
+            self._askers = dict.fromkeys(list(self._askers)[-MOST_ASKERS:])
 
-    def _hand_up(self, data: bytes, address: Address) -> None:
+    def lately(self) -> list[Address]:
+        """List who has sent something, the last 256 of them."""
+        return list(self._askers)
+
+    def hand_up(self, data: bytes, address: Address) -> None:
+        """Let bacpypes3 answer a datagram when it comes to it."""
         if len(self._waiting) >= QUEUE_DATAGRAMS:
             self._drop("more arrive than can be answered")
         else:
             self._waiting.append((data, address))
         self._arrived.set()
 
-    def _send(self, data: bytes, address: Address) -> None:
+    def send(self, data: bytes, address: Address) -> None:
+        """Send a datagram at once."""
         try:
             self._socket.sendto(data, address)
         except OSError as error:
             self._drop(str(error))
 
-    def _spread(self, answers: Sequence[bytes], address: Address) -> None:
+    def spread(self, answers: Sequence[bytes], address: Address) -> None:
+        """Send datagrams, so many at a time."""
         if len(self._later) > QUEUE_DATAGRAMS:
             self._drop("more is asked for than can be sent")
             return
         self._later.extend((data, address) for data in answers)
-        if self._timer is None:
-            self._send_some()
+        self._send_some()
 
     def _send_some(self) -> None:
-        for _ in range(min(AT_ONCE_DATAGRAMS, len(self._later))):
-            self._send(*self._later.popleft())
-        self._timer = self._loop.call_later(PAUSE_S, self._send_some) if self._later else None
+        while self._later and self._allowed:
+            self._allowed -= 1
+            self.send(*self._later.popleft())
+        if self._timer is None and self._allowed < AT_ONCE_DATAGRAMS:
+            self._timer = self._loop.call_later(PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        self._timer, self._allowed = None, AT_ONCE_DATAGRAMS
+        self._send_some()
 
     def _drop(self, reason: str) -> None:
         if not self._dropped:
@@ -146,7 +175,7 @@ def stack_on(link: UdpLink) -> BIPNormal:
     return layer
 
 
-def _asker(datagram: bytes, sender: Address) -> Address:
+def asker_of(datagram: bytes, sender: Address) -> Address:
     """Say who wants the answer: the sender, or whose broadcast it forwards (J.2.5)."""
     if datagram[1] != Function.FORWARDED_NPDU:
         return sender

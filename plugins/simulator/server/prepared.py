@@ -66,6 +66,19 @@ def present_value(kind: ObjectType) -> Live:
     return lambda data: encode(data.value)
 
 
+def status_flags(data: SimulatedObject) -> bytes:
+    """Write the status flags of an object."""
+    return b"\x82\x04\x10" if data.out_of_service else b"\x82\x04\x00"
+
+
+def mistyped(data: SimulatedObject) -> bytes:
+    """Write a present value as another datatype than it has: a number as text, what is no number as a real."""
+    value = data.value
+    if data.type.is_binary or not isinstance(value, float | int):
+        return primitives.encode_real(float(value is True))
+    return primitives.encode_character_string(f"{value:g}")
+
+
 def _live(data: SimulatedObject) -> Mapping[int, Live]:
     return _live_properties(data.type, commandable=bool(data.priorities))
 
@@ -74,7 +87,7 @@ def _live(data: SimulatedObject) -> Mapping[int, Live]:
 def _live_properties(kind: ObjectType, *, commandable: bool) -> Mapping[int, Live]:
     live: dict[int, Live] = {
         Property.PRESENT_VALUE: present_value(kind),
-        Property.STATUS_FLAGS: lambda data: b"\x82\x04\x10" if data.out_of_service else b"\x82\x04\x00",
+        Property.STATUS_FLAGS: status_flags,
         Property.OUT_OF_SERVICE: lambda data: primitives.encode_boolean(data.out_of_service),
     }
     if commandable:

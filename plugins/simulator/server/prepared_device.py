@@ -1,4 +1,4 @@
-"""The properties of a Device object in octets, as `prepared` has those of the others; none of them ever changes."""
+"""The properties of a Device object in octets, as `prepared` has those of the others; they change with its objects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plugins.bacnet.wire.apdu import PropertyError
 from plugins.bacnet.wire.datatypes import ObjectId
 from plugins.bacnet.wire.enumerations import type_number
 from plugins.bacnet.wire.who_is import IAm, Segmentation
-from plugins.simulator.device import SimulatedDevice
+from plugins.simulator.device import Product, SimulatedDevice
 from plugins.simulator.server.octets import bits_octets, number_of, object_id
 from plugins.simulator.server.prepared import NOT_AN_ARRAY, element, listed
 from plugins.simulator.server.presented import PROTOCOL_REVISION
@@ -18,23 +18,32 @@ from plugins.simulator.server.properties import Property
 
 DEVICE = type_number("device")
 
-_SERVICES = (5, 12, 15, 33, 34)  # subscribe-cov, read-property, write-property, who-has, who-is
+_SERVICES = (12, 15, 33, 34)  # read-property, write-property, who-has, who-is
+_SUBSCRIBE_COV = (5,)
 _MULTIPLE_SERVICES = (14, 16)  # read-property-multiple, write-property-multiple
 _KNOWN_SERVICES = 49
 _KNOWN_TYPES = 63
 
 
 class PreparedDevice:
-    """The Device object of a simulated device; its clock, and what it does not have, are left to bacpypes3."""
+    """The Device object of a simulated device; its clock, and what it does not have, are left to bacpypes3.
 
-    def __init__(self, device: SimulatedDevice) -> None:
+    ``product`` is what the device can do at present, ``instance`` another number that it claims. When objects come or
+    go, another one is made, with another ``revision``.
+    """
+
+    def __init__(
+        self, device: SimulatedDevice, *, product: Product, revision: int = 1, instance: int | None = None
+    ) -> None:
         self._device = device
-        self.identifier = ObjectId(DEVICE, device.instance)
+        self._product = product
+        self._revision = revision
+        self.identifier = ObjectId(DEVICE, device.instance if instance is None else instance)
 
     @property
     def i_am(self) -> IAm:
         """What the device says of itself when it is looked for."""
-        product = self._device.product
+        product = self._product
         return IAm(self.identifier, product.max_apdu, self._segmentation, product.vendor_id)
 
     def find(self, number: int, index: int | None = None) -> bytes | PropertyError | None:
@@ -48,7 +57,7 @@ class PreparedDevice:
 
     @property
     def _segmentation(self) -> Segmentation:
-        return Segmentation.BOTH if self._device.product.segmentation else Segmentation.NONE
+        return Segmentation.BOTH if self._product.segmentation else Segmentation.NONE
 
     @functools.cached_property
     def _object_list(self) -> tuple[bytes, ...]:
@@ -64,8 +73,12 @@ class PreparedDevice:
 
     def _properties(self) -> dict[int, bytes]:
         """Write all that never changes, in the order of the property list."""
-        device, product = self._device, self._device.product
-        services = (*_SERVICES, *_MULTIPLE_SERVICES) if product.read_property_multiple else _SERVICES
+        device, product = self._device, self._product
+        services = (
+            *_SERVICES,
+            *(_SUBSCRIBE_COV if product.subscribe_cov else ()),
+            *(_MULTIPLE_SERVICES if product.read_property_multiple else ()),
+        )
         types = {number_of(data.type) for data in device.objects} | {DEVICE}
         segmented = product.segmentation
         text, unsigned, enumerated = (
@@ -99,5 +112,5 @@ class PreparedDevice:
             Property.APDU_TIMEOUT: unsigned(3000),
             Property.NUMBER_OF_APDU_RETRIES: unsigned(3),
             Property.DEVICE_ADDRESS_BINDING: b"",
-            Property.DATABASE_REVISION: unsigned(1),
+            Property.DATABASE_REVISION: unsigned(self._revision),
         }

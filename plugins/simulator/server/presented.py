@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from bacpypes3.basetypes import (
+    ErrorClass,
+    ErrorCode,
     ObjectTypesSupported,
     OptionalUnsigned,
     PropertyIdentifier,
@@ -17,14 +19,14 @@ from bacpypes3.basetypes import (
     StatusFlags,
 )
 from bacpypes3.constructeddata import Array, ArrayOf
-from bacpypes3.errors import ParameterOutOfRange, PropertyError
+from bacpypes3.errors import ExecutionError, ParameterOutOfRange, PropertyError
 from bacpypes3.object import DeviceObject
-from bacpypes3.primitivedata import Date, Null, ObjectIdentifier, Time, Unsigned
+from bacpypes3.primitivedata import CharacterString, Date, Null, ObjectIdentifier, Real, Time, Unsigned
 from bacpypes3.vendor import get_vendor_info
 
-from plugins.simulator.device import SimulatedDevice
+from plugins.bacnet.wire import apdu
+from plugins.simulator.device import Product, SimulatedDevice
 from plugins.simulator.objects import ObjectType, SimulatedObject, ValueOutOfRange, WriteDenied
-from plugins.simulator.server.cov import ChangeOfValue
 from plugins.simulator.server.values import decode, encode, encode_slot
 
 PROTOCOL_REVISION = 22
@@ -32,12 +34,17 @@ COUNTER_LIMIT = 2**32 - 1
 
 
 class PresentedObject:
-    """One object as bacpypes3 wants to see it; the attributes in its spelling are part of that."""
+    """One object as bacpypes3 wants to see it; the attributes in its spelling are part of that.
 
-    _cov_criteria = ChangeOfValue
+    ``error`` is what reads of it answer, if anything; one that is ``mistyped`` has a value of another datatype.
+    """
 
-    def __init__(self, data: SimulatedObject) -> None:
+    def __init__(
+        self, data: SimulatedObject, *, error: apdu.PropertyError | None = None, mistyped: bool = False
+    ) -> None:
         self.data = data
+        self._error = error
+        self._mistyped = mistyped
         self.objectIdentifier = ObjectIdentifier(f"{data.type},{data.instance}")
         self.objectName = data.name
         self._app: Any = None
@@ -73,7 +80,11 @@ class PresentedObject:
     async def read_property(self, identifier: PropertyIdentifier, index: int | None = None) -> Any:
         """Read a property, or one element of an array; raises PropertyError."""
         name = identifier if isinstance(identifier, str) else identifier.attr
+        if self._error is not None:
+            raise ExecutionError(ErrorClass(self._error.error_class), ErrorCode(self._error.code))
         datatype = self.get_property_type(identifier)
+        if self._mistyped and name == "presentValue":
+            return _mistyped(self.data)
         value = self._read(name, datatype)
         if index is None:
             return value
@@ -108,7 +119,7 @@ class PresentedObject:
             raise PropertyError("writeAccessDenied") from error
         except ValueOutOfRange as error:
             raise PropertyError("valueOutOfRange") from error
-        self._app.check_subscribers(self)
+        self._app.written(self.data)
 
     def _read(self, name: str, datatype: Any) -> Any:
         live = self._live.get(name)
@@ -148,6 +159,14 @@ def _datatype(standard: Any, name: str) -> Any:
     return standard.get_property_type(name)
 
 
+def _mistyped(data: SimulatedObject) -> Any:
+    """Make a present value of another datatype: a number as text, what is no number as a real."""
+    value = data.value
+    if data.type.is_binary or not isinstance(value, float | int):
+        return Real(float(value is True))
+    return CharacterString(f"{value:g}")
+
+
 def _fixed_properties(data: SimulatedObject) -> dict[str, Any]:
     """Gather what never changes, by bacpypes3's names; what the object does not have is left out."""
     kind = data.type
@@ -184,8 +203,15 @@ def _fixed_properties(data: SimulatedObject) -> dict[str, Any]:
 class PresentedDevice(DeviceObject):  # type: ignore[misc]
     """The Device object of a simulated device; its clock is the building's. It takes no writes."""
 
-    def __init__(self, device: SimulatedDevice, services: Iterable[str], *, clock: Callable[[], datetime]) -> None:
-        product = device.product
+    def __init__(
+        self,
+        device: SimulatedDevice,
+        product: Product,
+        *,
+        services: Iterable[str],
+        revision: int,
+        clock: Callable[[], datetime],
+    ) -> None:
         identifier = ObjectIdentifier(("device", device.instance))
         types = {data.type for data in device.objects}
         super().__init__(
@@ -209,7 +235,7 @@ class PresentedDevice(DeviceObject):  # type: ignore[misc]
             apduTimeout=3000,
             numberOfApduRetries=3,
             deviceAddressBinding=[],
-            databaseRevision=1,
+            databaseRevision=revision,
             utcOffset=0,
             daylightSavingsStatus=False,
             **({"maxSegmentsAccepted": 64, "apduSegmentTimeout": 2000} if product.segmentation else {}),

@@ -1,25 +1,31 @@
-"""A virtual BACnet router: the devices of one network behind one address (ASHRAE 135, clause 6)."""
+"""A virtual BACnet router: the devices of its networks behind one address (ASHRAE 135, clause 6)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from bacpypes3.comm import Client, Server
 from bacpypes3.npdu import NPDU, IAmRouterToNetwork, RejectMessageToNetwork, WhoIsRouterToNetwork
 from bacpypes3.pdu import PCI, PDU, Address, LocalStation, RemoteStation
 
+from plugins.bacnet.wire.npdu import Place
+from plugins.simulator.server.station import Station
+
 UNKNOWN_NETWORK = 1
 
 
 class Port(Server):  # type: ignore[misc]
-    """Where a device is plugged into the virtual network; ``mac`` is its address there, None: none, but the router's.
+    """Where a device is plugged in, as it is in one edition of its.
 
-    ``build`` puts an application onto the port when the first message for it comes.
+    ``mac`` is its address on the virtual network, None: none, but the router's. ``build`` puts an application onto the
+    port when the first message for it comes.
     """
 
-    def __init__(self, router: VirtualRouter, mac: bytes | None, build: Callable[[Port], object]) -> None:
+    def __init__(self, router: VirtualRouter, station: Station, build: Callable[[Port], object]) -> None:
         super().__init__()
-        self.mac = None if mac is None else LocalStation(mac)
+        self.station = station
+        self.edition = station.edition
+        self.mac = None if station.address is None else LocalStation(station.address.mac)
         self.awake = False
         self._router = router
         self._build = build
@@ -30,13 +36,20 @@ class Port(Server):  # type: ignore[misc]
             self._build(self)
             self.awake = True
 
+    def renewed(self) -> Port:
+        """Return this port or, where the device has become another since, one like it without an application."""
+        if self.edition == self.station.edition:
+            return self
+        return Port(self._router, self.station, self._build)
+
     async def indication(self, pdu: PDU) -> None:
-        """Send what the device has to say."""
-        await self._router.send(self, pdu)
+        """Send what the device has to say, unless it has become another since."""
+        if self.edition == self.station.edition:
+            await self._router.send(self, pdu)
 
 
 class VirtualRouter(Client):  # type: ignore[misc]
-    """Passes messages between the outside and the devices of network number ``network``.
+    """Passes messages between the outside and the devices of the networks with these numbers.
 
     Unlike a plain router it hands a Who-Is without a destination network to all of its devices, so that a client that
     knows only this address finds them all. All else without a destination network is for the device that stands on the
@@ -44,20 +57,15 @@ class VirtualRouter(Client):  # type: ignore[misc]
     Who-Is and Who-Has, which alone are answered, are the fast half's business.
     """
 
-    def __init__(self, network: int) -> None:
+    def __init__(self, networks: Iterable[int]) -> None:
         super().__init__()
-        self.network = network
-        self._ports: dict[bytes, Port] = {}
-        self._direct: Port | None = None
+        self.networks = tuple(networks)
+        self._ports: dict[Place | None, Port] = {}
         self._ways_back: dict[int, Address] = {}
 
-    def plug_in(self, mac: bytes | None, build: Callable[[Port], object]) -> None:
-        """Add a device's place on the virtual network or, without an address, on the router's own."""
-        port = Port(self, mac, build)
-        if mac is None:
-            self._direct = port
-        else:
-            self._ports[mac] = port
+    def plug_in(self, station: Station, build: Callable[[Port], object]) -> None:
+        """Add a device at its place; one without a place stands on the router's own."""
+        self._ports[station.address] = Port(self, station, build)
 
     async def confirmation(self, pdu: PDU) -> None:
         """Take a message from the outside."""
@@ -78,8 +86,8 @@ class VirtualRouter(Client):  # type: ignore[misc]
         message = NPDU(pdu.pduData)
         PCI.update(message, pdu)
         message.npduHopCount = 255
-        if port.mac is not None:
-            message.npduSADR = RemoteStation(self.network, port.mac.addrAddr)
+        if port.station.address is not None:
+            message.npduSADR = RemoteStation(*port.station.address)
         if pdu.pduDestination.is_remotestation:
             message.npduDADR = pdu.pduDestination
             message.pduDestination = self._ways_back[pdu.pduDestination.addrNet]
@@ -88,20 +96,32 @@ class VirtualRouter(Client):  # type: ignore[misc]
     async def _receivers(self, message: NPDU) -> list[Port]:
         destination = message.npduDADR
         if destination is None:
-            return _awake(self._direct)
-        if destination.is_globalbroadcast or (destination.is_remotebroadcast and destination.addrNet == self.network):
-            return [port for port in self._ports.values() if port.awake]
-        if destination.addrNet != self.network:
+            return self._awake(None)
+        if destination.is_globalbroadcast:
+            return [port for place, port in self._ports.items() if port.awake and place is not None]
+        if destination.addrNet not in self.networks:
             await self._refuse(message, destination.addrNet)
             return []
-        return _awake(self._ports.get(bytes(destination.addrAddr)))
+        if destination.is_remotebroadcast:
+            return [port for place, port in self._ports.items() if port.awake and _is_on(destination.addrNet, place)]
+        return self._awake(Place(destination.addrNet, bytes(destination.addrAddr)))
+
+    def _awake(self, place: Place | None) -> list[Port]:
+        port = self._ports.get(place)
+        if port is None:
+            return []
+        port.station.refresh()
+        port = self._ports[place] = port.renewed()
+        port.wake()
+        return [port]
 
     async def _answer_network_message(self, message: NPDU) -> None:
         if message.npduNetMessage != WhoIsRouterToNetwork.pduType:
             return
         wanted = WhoIsRouterToNetwork.decode(message).wirtnNetwork
-        if wanted in (None, self.network):
-            await self.request(IAmRouterToNetwork([self.network], destination=message.pduSource).encode())
+        found = [network for network in self.networks if wanted in (None, network)]
+        if found:
+            await self.request(IAmRouterToNetwork(found, destination=message.pduSource).encode())
 
     async def _refuse(self, message: NPDU, network: int) -> None:
         if message.npduDADR.is_remotestation:
@@ -109,8 +129,5 @@ class VirtualRouter(Client):  # type: ignore[misc]
             await self.request(refusal.encode())
 
 
-def _awake(port: Port | None) -> list[Port]:
-    if port is None:
-        return []
-    port.wake()
-    return [port]
+def _is_on(network: int, place: Place | None) -> bool:
+    return place is not None and place.network == network

@@ -25,6 +25,7 @@ from core.settings import Http
 from core.testing import Running, StartPlantroom
 from core.web import build_application
 from plugins.bacnet.errors import NetworkBusy, Refusal, UnusableValue, property_error, read_error
+from plugins.simulator.errors import BuildingAway, FaultNotFound
 
 VALUE = "/api/v1/points/demo.1.level/value"
 
@@ -229,6 +230,8 @@ PROVOCATIONS: Mapping[str, Provocation] = {
     "request.too_large": lambda house: house.post("/api/v1/writes", b" " * 1_100_000),
     "request.too_many": too_many_jobs,
     "route.not_found": lambda house: house.get("/api/v1/device"),
+    "simulator.fault_not_found": lambda house: house.read(FaultNotFound("There is no fault 7.")),
+    "simulator.not_running": lambda house: house.read(BuildingAway("The building ended by itself.")),
     "storage.failed": without_table,
     "value.not_suitable": lambda house: house.put(101),
     "write.priority_not_allowed": lambda house: house.put(20, failure=PriorityNotAllowed("Write at 8 or 9.")),

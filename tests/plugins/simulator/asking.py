@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from plugins.simulator.server.link import stack_on
 from plugins.simulator.server.octets import object_id
 from plugins.simulator.server.router import VirtualRouter
 from plugins.simulator.server.service import mac_of
+from plugins.simulator.server.station import Station
 
 NETWORK = 2001
 NOON = dt.datetime(2026, 3, 2, 12, 0, tzinfo=dt.UTC)
@@ -57,11 +57,11 @@ class SlowHalf(Server):  # type: ignore[misc]
     def __init__(self, devices: Iterable[SimulatedDevice]) -> None:
         super().__init__()
         self._sent: list[bytes] = []
-        router = VirtualRouter(NETWORK)
+        router = VirtualRouter([NETWORK])
         bind(router, stack_on(self))
         self.awake: list[int] = []
         for device in devices:
-            router.plug_in(mac_of(device.instance), functools.partial(self._start, device))
+            router.plug_in(Station(device, Place(NETWORK, mac_of(device.instance))), self._start)
 
     async def ask(self, datagram: bytes) -> list[bytes]:
         self._sent.clear()
@@ -75,6 +75,6 @@ class SlowHalf(Server):  # type: ignore[misc]
     async def indication(self, pdu: PDU) -> None:
         self._sent.append(bytes(pdu.pduData))
 
-    def _start(self, device: SimulatedDevice, port: Any) -> None:
-        self.awake.append(device.instance)
-        DeviceApplication(device, port, clock=lambda: NOON)
+    def _start(self, port: Any) -> None:
+        self.awake.append(port.station.device.instance)
+        DeviceApplication(port.station, port, clock=lambda: NOON, written=lambda _data: None)

@@ -24,6 +24,7 @@ from core.plugin import Context, logger
 from plugins.simulator.building import Building
 from plugins.simulator.config import SimulatorConfig
 from plugins.simulator.server.service import serve
+from plugins.simulator.testing import simulate  # noqa: F401 - a fixture, also where its entry point is not installed
 
 LONGEST_S = 5.0
 
@@ -33,6 +34,15 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = LONGEST_S) -> None:

@@ -9,6 +9,7 @@ import voluptuous as vol
 
 from plugins.simulator import SimulatorPlugin
 from plugins.simulator.config import SCHEMA, SimulatorConfig
+from plugins.simulator.trunks import TrunkOptions
 
 
 def test_every_option_has_a_default() -> None:
@@ -29,6 +30,8 @@ def test_every_option_has_a_default() -> None:
         {"network": 65534},
         {"controllers": 10_000, "points": 1, "changing": 1},
         {"changing": 0},
+        {"trunks": [{"network": 3001}, {"network": 3002, "controllers": 127, "points": 1, "latency": 0, "baud": 1200}]},
+        {"trunks": [], "faults": []},
     ],
 )
 def test_sensible_options_are_taken(options: dict[str, Any]) -> None:
@@ -57,8 +60,21 @@ def test_sensible_options_are_taken(options: dict[str, Any]) -> None:
         {"changing": 1.1},
         {"changing": -0.1},
         {"colour": "red"},
+        {"trunks": [{"controllers": 8}]},
+        {"trunks": [{"network": 3001, "controllers": 128}]},
+        {"trunks": [{"network": 3001, "latency": -1}]},
+        {"trunks": [{"network": 3001, "baud": 300}]},
+        {"trunks": [{"network": number} for number in range(1, 66)]},
+        {"trunks": {"network": 3001}},
+        {"faults": {"kind": "silent"}},
     ],
 )
 def test_senseless_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(vol.Invalid):
         vol.Schema(SCHEMA)(options)
+
+
+def test_each_network_has_a_number_of_its_own() -> None:
+    for numbers in ((2001,), (3001, 3001)):
+        with pytest.raises(ValueError, match=f"network {numbers[-1]} is there twice"):
+            SimulatorConfig(trunks=tuple(TrunkOptions(network=number) for number in numbers))

@@ -22,7 +22,8 @@ from plugins.simulator.server.fast import MOST_WAYS, FastHalf
 from plugins.simulator.server.octets import object_id
 from plugins.simulator.server.properties import Property
 from plugins.simulator.server.service import mac_of
-from plugins.simulator.server.station import MOST_PLANS
+from plugins.simulator.server.station import MOST_PLANS, Station
+from plugins.simulator.server.stations import Stations
 
 from .asking import NETWORK, PRESENT_VALUE, SlowHalf, device_id, present_values, read, read_many, to
 
@@ -42,8 +43,9 @@ def fast(devices: tuple[SimulatedDevice, ...]) -> FastHalf:
     return half(devices)
 
 
-def half(devices: tuple[SimulatedDevice, ...], **options: SimulatedDevice) -> FastHalf:
-    return FastHalf({mac_of(device.instance): device for device in devices}, network=NETWORK, **options)
+def half(devices: tuple[SimulatedDevice, ...], *, direct: SimulatedDevice | None = None) -> FastHalf:
+    stations = [Station(device, Place(NETWORK, mac_of(device.instance))) for device in devices]
+    return FastHalf(Stations(stations if direct is None else [*stations, Station(direct, None)]))
 
 
 def one_of_each(devices: tuple[SimulatedDevice, ...]) -> Iterator[tuple[SimulatedDevice, SimulatedObject]]:
@@ -381,7 +383,7 @@ def test_the_answers_that_are_kept_are_few(devices: tuple[SimulatedDevice, ...])
     for _ in range(2):
         for data in device.objects:
             assert value_of(fast.answer(to(10_500, read(Ref(object_id(data), PRESENT_VALUE))))) == data.value
-    assert len(fast._stations[mac_of(10_500)]._plans) == MOST_PLANS
+    assert len(next(iter(fast._stations))._plans) == MOST_PLANS
     for number in range(MOST_WAYS + 10):
         source = Place(9, number.to_bytes(4, "big"))
         assert fast.answer(to(10_500, read(Ref(ObjectId(0, 1), PRESENT_VALUE)), source=source)) is not None

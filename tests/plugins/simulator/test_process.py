@@ -24,7 +24,8 @@ from plugins.simulator.config import SimulatorConfig
 from plugins.simulator.errors import AddressTaken, SimulatorError
 from plugins.simulator.process import BuildingProcess
 
-from .conftest import LONGEST_S, bacnet_client, until
+from .conftest import LONGEST_S, bacnet_client, is_free, until
+from .wire import wire_to
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,15 +70,6 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
-
-
-def is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 @asynccontextmanager
@@ -228,7 +220,7 @@ async def test_a_child_that_was_never_started_can_be_stopped(context: Context) -
 async def test_the_child_ends_when_its_parent_is_killed(port: int) -> None:
     async with program(PARENT, str(port)) as parent:
         words = [await line_of(parent)]
-        while not words[-1].isdigit():
+        while words[-1] and not words[-1].isdigit():
             words.append(await line_of(parent))
         pid = int(words[-1])
         assert alive(pid)
@@ -265,6 +257,17 @@ async def test_in_the_foreground_field_controllers_can_be_asked_for(port: int) -
                 return bool(await client.read(10_003, "analog-input,1") != 21.0)
 
             await until(has_changed)
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+
+
+async def test_in_the_foreground_it_has_the_faults_and_trunks_of_the_configuration(port: int) -> None:
+    options = 'trunks=(TrunkOptions(network=3001, controllers=2),), faults=(read_fault({"kind": "no_cov"}),)'
+    imports = "from plugins.simulator.faults import read_fault\nfrom plugins.simulator.trunks import TrunkOptions\n"
+    async with program(imports + FOREGROUND.replace("speed=30.0", options), f"--port={port}") as process:
+        assert "31 devices, 747 points" in await line_of(process)
+        async with wire_to(f"127.0.0.1:{port}") as wire:
+            assert (await wire.subscribe(2001, "analog-input.1")).apdu[::2].hex() == "6009"
         process.send_signal(signal.SIGTERM)
         await process.communicate()
 

@@ -94,9 +94,9 @@ async def test_only_devices_that_need_bacpypes3_get_it(port: int) -> None:
         assert len(await client.who_is_there(expected=20)) == 20
         assert await client.read(10005, "analog-input,6") == 26.0
         await ask(bvll.unicast(write_npdu() + bytes.fromhex("10072c00000001")), expected=20)
-        assert service._applications == []
+        assert not service._applications
         assert len(await client.read_many(10005, "analog-input,1", ["all"])) > 10
-        assert [application.device_object.objectIdentifier[1] for application in service._applications] == [10005]
+        assert [station.device.instance for station in service._applications] == [10005]
         service.check_subscribers()
 
 
