@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from bacpypes3.local.device import DeviceObject
 
 from core.plugin import Clock, DeviceTimeout
 from plugins.bacnet.addresses import Interface, Station
 from plugins.bacnet.engine import Engine, Tally
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.link import Link
+from plugins.bacnet.own_device import OurDevice
 from plugins.bacnet.protocol import IAm
 from plugins.bacnet.requests import undecodable
 from plugins.bacnet.stack import BbmdEnd, Busy, ForeignEnd, Stack, Undecodable, build
@@ -132,8 +132,8 @@ class Client:
         return answer
 
 
-def _own_device(identity: Identity) -> DeviceObject:
-    return DeviceObject(
+def _own_device(identity: Identity) -> OurDevice:
+    return OurDevice(
         objectIdentifier=("device", identity.instance),
         objectName=identity.name,
         vendorIdentifier=999,
