@@ -28,7 +28,12 @@ _EXECUTED = (
     "who-has",
     "who-is",
 )
-_TAKEN_HERE = {Service.READ_PROPERTY, Service.READ_PROPERTY_MULTIPLE, Service.WRITE_PROPERTY}
+_TAKEN_HERE = {
+    Service.CONFIRMED_COV_NOTIFICATION,
+    Service.READ_PROPERTY,
+    Service.READ_PROPERTY_MULTIPLE,
+    Service.WRITE_PROPERTY,
+}
 
 
 class OurDevice(DeviceObject):  # type: ignore[misc]
