@@ -28,13 +28,15 @@ REQUIRED_OF_A_DEVICE = (
 
 
 class Refused(Exception):
-    """A device's no; ``kinds`` are what it may have been, as the client does not always say."""
+    """A device's no; ``kinds`` are what it may have been, as the client does not always say.
+
+    ``failed`` is the object of the first write that failed, of several.
+    """
+
+    failed: ObjectId | None = None
 
     def __init__(self, number: int, *, kinds: Sequence[str], error_class: int | None = None) -> None:
-        self.said = {
-            kind: _NAMES[kind].get(number, str(number)) if error_class is None or kind == "error" else ""
-            for kind in kinds
-        }
+        self.said = {kind: _NAMES[kind].get(number, str(number)) for kind in kinds}
         self.error_class = None if error_class is None else ERROR_CLASSES[error_class]
         super().__init__(", or ".join(f"{kind} {name}" for kind, name in self.said.items()))
 
@@ -93,7 +95,7 @@ class Asker(Protocol):
     """A client of somebody else's; all raise Refused. A device is named by its number, once it was found."""
 
     knows: frozenset[str]
-    """Which of the things that not all of them know it knows: ``routers``, ``element 0`` of an array."""
+    """What it knows of ``routers``, ``element 0`` of an array, the form of ``failed writes`` of several properties."""
 
     async def find(
         self, at: str | None, limits: tuple[int, int] | None = None, *, expected: set[int]

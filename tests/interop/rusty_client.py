@@ -17,7 +17,7 @@ QUIET_MS = 50
 class RustyClient:
     """Asks by rusty-bacnet; one that is not behind a router is reached by its address, the others by their numbers."""
 
-    knows = frozenset({"routers", "element 0"})
+    knows = frozenset({"routers", "element 0", "failed writes"})
 
     def __init__(self, rusty: ModuleType, client: Any, notifications: Any) -> None:
         self.rusty = rusty
@@ -166,7 +166,10 @@ class RustyClient:
             async with asyncio.timeout(LONGEST_S):
                 return await asked
         except rusty.BacnetProtocolError as error:
-            raise Refused(error.error_code, kinds=["error"], error_class=error.error_class) from error
+            refused = Refused(error.error_code, kinds=["error"], error_class=error.error_class)
+            if error.first_failed_write_attempt is not None:
+                refused.failed = _pair(error.first_failed_write_attempt["object_identifier"])
+            raise refused from error
         except rusty.BacnetRejectError as error:
             raise Refused(error.reason, kinds=["reject"]) from error
         except rusty.BacnetAbortError as error:

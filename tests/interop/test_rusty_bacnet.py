@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
 from core.model import Command, Kind
-from plugins.bacnet.config import PointRule
-from plugins.bacnet.cov.subscription import State
 
 CELSIUS = 62
 
