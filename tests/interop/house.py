@@ -20,11 +20,12 @@ from core.readings import ReadingBatch
 from core.storage import open_storage
 from plugins.bacnet import BacnetPlugin
 from plugins.bacnet.config import BacnetConfig, Network
+from plugins.bacnet.cov.subscription import State
 
 from .asking import PORT
 
 HERE = f"127.0.0.80/8:{PORT}"
-LONGEST_S = 5.0
+LONGEST_S = 10.0
 
 
 @attrs.define
@@ -76,6 +77,11 @@ class House:
             for row, slot in enumerate(batch.chunk.slots):
                 found[inventory.points[slot].key] = batch.texts.get(row, batch.values[row])
         return found
+
+    async def watch(self, inventory: Inventory) -> None:
+        """Subscribe to a device's points as the configuration has it, and wait until it tells of all of them."""
+        self.driver.watch(self.group(inventory))
+        await self.until(lambda: {each.state for each in self.driver.subscriptions} == {State.LIVE})
 
     def told(self, slot: int) -> list[float]:
         """List the values that a device has told of by change of value, oldest first."""

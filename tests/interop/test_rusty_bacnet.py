@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from core.model import Command, Kind
+from plugins.bacnet.config import Cov, Foreign, Network, PointRule
+
+from .asking import PORT
 
 CELSIUS = 62
 
@@ -83,3 +88,49 @@ async def test_every_kind_of_object_is_found_and_read(house, serve):
     }
     assert inventory.device.attributes["skipped_objects"] == {"trend-log": 1}
     assert len(await house.values(inventory)) == len(EVERY_KIND)
+
+
+async def test_an_object_list_that_is_longer_than_an_apdu_comes_in_segments(house, serve, rusty):
+    def fill(server):
+        for number in range(1, 601):
+            server.add_analog_input(number, f"input {number}", CELSIUS, float(number))
+
+    await serve(1, fill, segmentation_supported=rusty.Segmentation.BOTH)
+    report = await house.scan()
+    assert report.warnings == []
+    assert len(report.inventories["bacnet.5001"].points) == 600
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+async def test_changes_of_value_are_told_of_until_we_leave(start, serve, rusty, confirmed):
+    def fill(server):
+        server.add_analog_input(1, "temperature", CELSIUS, 20.0)
+        server.add_binary_input(1, "contact")
+
+    server = await serve(1, fill)
+    device = rusty.ObjectIdentifier(rusty.ObjectType.DEVICE, 5001)
+    temperature = rusty.ObjectIdentifier(rusty.ObjectType.ANALOG_INPUT, 1)
+    house = await start(points=(PointRule("*", cov=True),), cov=Cov(confirmed=confirmed))
+    inventory = (await house.scan()).inventories["bacnet.5001"]
+    await house.watch(inventory)
+    slot = [point.key for point in inventory.points].index("analog-input.1")
+    assert house.told(slot) == [20.0]
+    await server.set_present_value_local(temperature, rusty.PropertyValue.real(25.5))
+    await house.until(lambda: house.told(slot) == [20.0, 25.5])
+
+    active = rusty.PropertyIdentifier.ACTIVE_COV_SUBSCRIPTIONS
+    assert len((await server.read_property(device, active)).value) == 2
+    await house.driver.subscriptions.close()
+    assert (await server.read_property(device, active)).value == []
+
+
+async def test_a_bbmd_takes_us_as_a_foreign_device_and_hands_our_broadcasts_on(start, serve, rusty):
+    def fill(server):
+        server.add_analog_input(1, "input", CELSIUS, 21.0)
+
+    await serve(1, fill, bbmd=rusty.Bbmd(accept_foreign_devices=True))
+    await serve(2, fill)
+    house = await start(network=Network(f"127.0.0.80/32:{PORT}", foreign=Foreign(f"127.0.0.81:{PORT}", 60)))
+    (client,) = house.plugin.clients.values()
+    await house.until(lambda: client.state == ("up", ""))
+    assert sorted((await house.scan()).inventories) == ["bacnet.5001", "bacnet.5002"]
