@@ -118,7 +118,6 @@ client.on('whoHas', ({header, payload: {objectId, objectName, ...limits}}) => {
   const foundName = found.properties.get(Property.OBJECT_NAME)[0].value;
   client.iHaveResponse({address: header.sender.address}, {type: ObjectType.DEVICE, instance}, found.id, foundName);
 });
-client.on('timeSync', ({payload}) => say({event: 'timeSync', payload}));
 client.on('listening', () => say({event: 'ready'}));
 answer((call, [objectId, value]) => {
   const object = find(objectId);
