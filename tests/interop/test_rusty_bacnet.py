@@ -101,6 +101,35 @@ async def test_an_object_list_that_is_longer_than_an_apdu_comes_in_segments(hous
     assert len(report.inventories["bacnet.5001"].points) == 600
 
 
+@pytest.mark.parametrize("limits", [{"rpm_max_result_elements": 10}, {"rpm_max_service_ack_bytes": 200}])
+async def test_a_device_that_bears_small_requests_only_is_read_by_them(house, serve, limits):
+    await serve(1, hundred_inputs, **limits)
+    report = await house.scan()
+    assert report.warnings == []
+    inventory = report.inventories["bacnet.5001"]
+    assert len(await house.values(inventory)) == 100
+    (client,) = house.plugin.clients.values()
+    refusals = client.tally.refusals
+    assert refusals > 0
+    assert len(await house.values(inventory)) == 100
+    assert client.tally.refusals == refusals
+
+
+async def test_what_a_device_has_no_room_to_subscribe_to_is_polled(start, serve):
+    def fill(server):
+        for number in range(1, 5):
+            server.add_analog_input(number, f"input {number}", CELSIUS, 20.0 + number)
+
+    await serve(1, fill, cov_policy={"max_subscriptions_per_peer": 2})
+    house = await start(points=(PointRule("*", cov=True),))
+    inventory = (await house.scan()).inventories["bacnet.5001"]
+    house.driver.watch(house.group(inventory))
+    await house.until(
+        lambda: sorted(each.state for each in house.driver.subscriptions) == ["live", "live", "refused", "refused"]
+    )
+    assert len(await house.values(inventory)) == 4
+
+
 @pytest.mark.parametrize("confirmed", [True, False])
 async def test_changes_of_value_are_told_of_until_we_leave(start, serve, rusty, confirmed):
     def fill(server):
