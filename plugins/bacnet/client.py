@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import attrs
-from bacpypes3.local.device import DeviceObject
 
 from core.plugin import Clock, DeviceTimeout
 from core.tasks import end_tasks
@@ -17,6 +16,7 @@ from plugins.bacnet.bbmd import BbmdRequests
 from plugins.bacnet.engine import Engine, Tally
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.link import Link
+from plugins.bacnet.own_device import OurDevice
 from plugins.bacnet.protocol import IAm
 from plugins.bacnet.registration import Registration
 from plugins.bacnet.requests import undecodable
@@ -218,8 +218,8 @@ def _end(station: Station) -> End:
     return End(station.ip, station.port)
 
 
-def _own_device(identity: Identity) -> DeviceObject:
-    return DeviceObject(
+def _own_device(identity: Identity) -> OurDevice:
+    return OurDevice(
         objectIdentifier=("device", identity.instance),
         objectName=identity.name,
         vendorIdentifier=999,

@@ -10,16 +10,18 @@ from typing import Any
 from bacpypes3.apdu import UnconfirmedRequestPDU
 from bacpypes3.app import Application, DeviceInfo
 from bacpypes3.comm import ApplicationServiceElement, bind
-from bacpypes3.errors import ExecutionError, UnrecognizedService
+from bacpypes3.errors import ExecutionError
 from bacpypes3.ipv4.bvll import BVLLCodec, DistributeBroadcastToNetwork, Result
 from bacpypes3.ipv4.service import BIPBBMD, BIPForeign, BIPNormal, UDPMultiplexer
 from bacpypes3.local.device import DeviceObject
+from bacpypes3.netservice import NetworkServiceAccessPoint, NetworkServiceElement
 from bacpypes3.pdu import PDU, IPv4Address, LocalBroadcast
 from bacpypes3.settings import settings
 
 from plugins.bacnet.addresses import Interface, Station
 from plugins.bacnet.engine import OURS
 from plugins.bacnet.link import Link
+from plugins.bacnet.own_device import ANY_DEVICE, AccessPoint
 from plugins.bacnet.wire.bvll_tables import BdtEntry, End, FdtEntry, ResultCode
 
 _INVOKE_IDS = range(OURS, 256)
@@ -43,8 +45,14 @@ class Stack(Application):  # type: ignore[misc]
 
     end: Any
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, device: DeviceObject) -> None:
+        super().__init__()
+        self.asap = AccessPoint(device, self.device_info_cache)
+        self.nsap = NetworkServiceAccessPoint()
+        self.nse = NetworkServiceElement()
+        bind(self.nse, self.nsap)
+        bind(self, self.asap, self.nsap)
+        self.add_object(device)
         self.heard: Callable[[Any], None] = lambda _i_am: None
         self._outstanding: dict[Any, dict[int, asyncio.Future[Any]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,17 +116,20 @@ class Stack(Application):  # type: ignore[misc]
         known[apdu.pduSource] = info
         self.heard(apdu)
 
+    async def do_ReadPropertyRequest(self, apdu: Any) -> None:  # noqa: N802 - as above
+        """Read a property, also of the device whose number is not known, which bacpypes3 does not find."""
+        apdu.objectIdentifier = self._named(apdu.objectIdentifier)
+        await super().do_ReadPropertyRequest(apdu)
+
+    async def do_ReadPropertyMultipleRequest(self, apdu: Any) -> None:  # noqa: N802 - as above
+        """As with single properties."""
+        for specification in apdu.listOfReadAccessSpecs:
+            specification.objectIdentifier = self._named(specification.objectIdentifier)
+        await super().do_ReadPropertyMultipleRequest(apdu)
+
     async def do_WritePropertyRequest(self, _apdu: Any) -> None:  # noqa: N802 - as above
         """Let nobody on the network change who we are or how patient."""
         raise ExecutionError(errorClass="property", errorCode="writeAccessDenied")
-
-    async def do_WritePropertyMultipleRequest(self, _apdu: Any) -> None:  # noqa: N802 - as above
-        """As with single writes."""
-        raise UnrecognizedService
-
-    async def do_SubscribeCOVRequest(self, _apdu: Any) -> None:  # noqa: N802 - as above
-        """Offer no notifications: we have no values of our own."""
-        raise UnrecognizedService
 
     async def shut(self) -> None:
         """Stop all timers and tasks."""
@@ -127,6 +138,9 @@ class Stack(Application):  # type: ignore[misc]
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _named(self, identifier: Any) -> Any:
+        return self.device_object.objectIdentifier if identifier == ANY_DEVICE else identifier
 
     def _free_id(self, waiting: dict[int, asyncio.Future[Any]]) -> int:
         for _ in _INVOKE_IDS:
@@ -228,7 +242,7 @@ def build(
     """
     logging.getLogger("bacpypes3").setLevel(logging.CRITICAL + 1)  # what it says, we say in our own words
     settings.route_aware = True  # addresses carry their router, so nothing is asked to find it
-    stack: Stack = Stack.from_object_list([device])
+    stack = Stack(device)
     special: ForeignEnd | BbmdEnd | None = None
     if foreign is not None:
         special = ForeignEnd(foreign)

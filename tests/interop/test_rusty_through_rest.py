@@ -11,14 +11,14 @@ plugins:
   bacnet:
     interval: 1
     timeout: 0.4
-    networks: [{address: "127.0.0.80/8:47980"}]
+    networks: [{address: "127.0.0.80/8:47996"}]
 """
 POINT = "bacnet.5009.analog-value.1"
 
 
 async def test_a_device_is_found_read_written_at_priority_8_and_relinquished(plantroom: StartPlantroom, rusty) -> None:
     server = rusty.BACnetServer(
-        5009, "rusty-9", interface="127.0.0.89", port=47980,
+        5009, "rusty-9", interface="127.0.0.89", port=47996,
         broadcast_address="127.255.255.255", share_port_by_address=True,
     )  # fmt: skip
     server.add_analog_value(1, "set-point")

@@ -11,20 +11,23 @@ from bacpypes3.apdu import (
     ReadPropertyMultipleRequest,
     ReadRangeRequest,
     RejectPDU,
+    SimpleAckPDU,
     SubscribeCOVRequest,
+    WritePropertyMultipleError,
     WritePropertyMultipleRequest,
 )
 from bacpypes3.app import Application
 from bacpypes3.appservice import ApplicationServiceAccessPoint
-from bacpypes3.basetypes import PropertyIdentifier, ReadAccessResult
+from bacpypes3.basetypes import ErrorType, ObjectPropertyReference, PropertyIdentifier, ReadAccessResult
 from bacpypes3.comm import bind
-from bacpypes3.errors import DecodingError, InvalidTag, PropertyError
+from bacpypes3.errors import DecodingError, ExecutionError, InvalidTag, ObjectError, PropertyError
 from bacpypes3.primitivedata import ObjectIdentifier
 from bacpypes3.service.object import read_property_to_result_element
 
 from plugins.simulator.objects import SimulatedObject
 from plugins.simulator.server.octets import object_id
 from plugins.simulator.server.presented import PresentedDevice, PresentedObject
+from plugins.simulator.server.rejects import rejected
 from plugins.simulator.server.router import Port
 from plugins.simulator.server.station import Station
 
@@ -39,6 +42,15 @@ ANY_DEVICE = ObjectIdentifier(("device", 4194303))
 
 class AccessPoint(ApplicationServiceAccessPoint):  # type: ignore[misc]
     """Keeps answers within the device's own APDU length, headers included, which bacpypes3 leaves out of account."""
+
+    async def confirmation(self, pdu: Any) -> None:
+        """Take what comes in, and reject at once what nobody understands."""
+        no = rejected(bytes(pdu.pduData))
+        if no is None:
+            await super().confirmation(pdu)
+        else:
+            no.pduDestination = pdu.pduSource
+            await self.request(no)
 
     async def sap_confirmation(self, apdu: Any) -> None:
         """Send an answer, in segments where it is long and both sides can."""
@@ -117,6 +129,38 @@ class DeviceApplication(Application):  # type: ignore[misc]
             ]
             results.append(ReadAccessResult(objectIdentifier=identifier, listOfResults=elements))
         await self.response(ReadPropertyMultipleACK(listOfReadAccessResults=results, context=apdu))
+
+    async def do_WritePropertyMultipleRequest(self, apdu: Any) -> None:  # noqa: N802 - bacpypes3 calls it so
+        """Write one property after the other, up to the first that cannot be written, which is named (15.10.1.3)."""
+        for specification in apdu.listOfWriteAccessSpecs:
+            identifier = self._named(specification.objectIdentifier)
+            for each in specification.listOfProperties:
+                try:
+                    await self._write(identifier, each)
+                except ExecutionError as error:
+                    failed = ObjectPropertyReference(
+                        objectIdentifier=identifier,
+                        propertyIdentifier=each.propertyIdentifier,
+                        propertyArrayIndex=each.propertyArrayIndex,
+                    )
+                    why = ErrorType(errorClass=error.errorClass, errorCode=error.errorCode)
+                    no = WritePropertyMultipleError(errorType=why, firstFailedWriteAttempt=failed, context=apdu)
+                    await self.response(no)
+                    return
+        await self.response(SimpleAckPDU(context=apdu))
+
+    async def _write(self, identifier: ObjectIdentifier, wanted: Any) -> None:
+        found = self.get_object_id(identifier)
+        if found is None:
+            raise ObjectError("unknownObject")
+        datatype = found.get_property_type(wanted.propertyIdentifier)
+        if datatype is None:
+            raise PropertyError("unknownProperty")
+        try:
+            value = wanted.value.cast_out(datatype, null=wanted.priority is not None)
+        except (InvalidTag, DecodingError, ValueError, TypeError) as error:
+            raise PropertyError("invalidDataType") from error
+        await found.write_property(wanted.propertyIdentifier, value, wanted.propertyArrayIndex, wanted.priority)
 
     def _named(self, identifier: ObjectIdentifier) -> ObjectIdentifier:
         return self.device_object.objectIdentifier if identifier == ANY_DEVICE else identifier
