@@ -12,7 +12,7 @@ from aiohttp import web
 from core.api.lists import ListAnswer
 from core.cursors import Cursors, keyset
 from core.errors import Conflict, DeviceNotFound, InvalidCursor
-from core.plugin import FieldInfo, Header, Role, Route
+from core.plugin import FieldInfo, Header, Link, Role, Route
 from core.serialize import UNSET, dumps, field
 from plugins.simulator.errors import BuildingAway, FaultNotFound
 from plugins.simulator.faults import HIGHEST_INSTANCE, Fault, FaultKind
@@ -24,6 +24,7 @@ _FAULT = {"fault_id": FieldInfo(description="The number that it was given.", pat
 _INSTANCE = {"instance": FieldInfo(description="The device's number on the network.", example="2004")}
 _LOCATION = Header("Location", FieldInfo(description="Where the fault is.", example="/api/v1/simulator/faults/1"))
 _DIGITS = 9
+_REBOOT = "/devices/{instance}/reboot"
 _ONE_FAULT = "/faults/{fault_id:[0-9]+}"  # digits, so that it is apart from /faults/reset
 
 
@@ -100,6 +101,9 @@ class SimulatorRoutes:
             Route(
                 "GET", "/devices", self.devices, "List the simulated devices", query=PageQuery,
                 answer=ListAnswer[SimulatedDeviceAnswer], errors=(InvalidCursor, BuildingAway),
+                links=(
+                    Link("POST", f"{self._at}{_REBOOT}", {"instance": "$response.body#/items/0/instance"}),
+                ),
                 description="In the order of their numbers.",
             ),
             Route(
@@ -110,6 +114,10 @@ class SimulatorRoutes:
             Route(
                 "POST", "/faults", self.inject, "Let something go wrong", body=Fault, answer=InjectedFaultAnswer,
                 status=201, role=Role.OPERATOR, errors=(Conflict, BuildingAway), sends=(_LOCATION,),
+                links=tuple(
+                    Link(method, f"{self._at}{_ONE_FAULT}", {"fault_id": "$response.body#/id"})
+                    for method in ("GET", "DELETE")
+                ),
                 description="It lasts until it is taken back or Plantroom stops, over restarts of the building too.",
             ),
             Route(
@@ -126,7 +134,7 @@ class SimulatorRoutes:
                 description="Those of the configuration as well, until Plantroom is started anew.",
             ),
             Route(
-                "POST", "/devices/{instance}/reboot", self.reboot, "Restart a device", body=RebootBody,
+                "POST", _REBOOT, self.reboot, "Restart a device", body=RebootBody,
                 answer=SimulatedDeviceAnswer, role=Role.OPERATOR, errors=(DeviceNotFound, BuildingAway),
                 parameters=_INSTANCE,
                 description="It is silent for a while, has lost its subscriptions then, and announces itself by I-Am.",
