@@ -353,3 +353,19 @@ async def test_nothing_is_ever_written_at_a_priority_that_was_not_asked_for(writ
     assert watched == [
         (point.key.replace(".", ","), (number or 16) if point.commandable else None) for point, number in written
     ]
+
+
+async def test_a_device_that_falls_silent_behind_a_write_has_taken_it(write, equipment):
+    async def last_word(apdu):
+        await Application.do_WritePropertyRequest(equipment, apdu)
+        equipment.mute = True
+
+    equipment.do_WritePropertyRequest = last_word
+    with pytest.raises(DeviceTimeout, match="had taken the write"):
+        await write("analog-output.1", 5.0)
+
+
+async def test_an_input_of_a_silent_device_is_not_written(write, equipment):
+    equipment.mute = True
+    with pytest.raises(DeviceTimeout, match="Nothing was written"):
+        await write("analog-input.1", 5.0)
