@@ -100,10 +100,11 @@ class Discovery:
         broadcast: Iterable[Client],
         targets: Sequence[tuple[Client, Station]],
     ) -> RollCall:
-        """Ask who is there; return who answered."""
+        """Ask who is there, and routers where they lead; return who answered."""
         call, clients = RollCall(ranges), tuple(broadcast)
 
         def ask() -> None:
+            ask_routers(clients, targets)
             for limits in ranges or (None,):
                 for client in clients:
                     client.who_is(limits)

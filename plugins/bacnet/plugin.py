@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-from core.plugin import Context, Health, HealthCheck, Metric, Migration, Plugin, Route, hookimpl
+from core.plugin import CliCommand, Context, Health, HealthCheck, Metric, Migration, Plugin, Route, hookimpl
 from core.tasks import end_tasks
+from plugins.bacnet import commands
 from plugins.bacnet.bbmd import named
 from plugins.bacnet.client import Client, Identity
 from plugins.bacnet.config import SCHEMA, BacnetConfig, Network
@@ -59,6 +60,10 @@ class BacnetPlugin(Plugin[BacnetConfig]):
             *InquiryRoutes(self.ctx.name, self.driver).routes,
             *BbmdRoutes(self.clients).routes,
         ]
+
+    @hookimpl
+    def register_commands(self) -> Iterable[CliCommand]:
+        return [CliCommand("bacnet", commands.SUMMARY, commands.run, commands.add_arguments)]
 
     @hookimpl
     def register_migrations(self) -> Iterable[Migration]:

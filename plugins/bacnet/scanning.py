@@ -11,7 +11,7 @@ from plugins.bacnet.addresses import Station, parse_station
 from plugins.bacnet.claims import Claims
 from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig, parse_range
-from plugins.bacnet.discovery import Discovery, RollCall, ask_routers
+from plugins.bacnet.discovery import Discovery, RollCall
 from plugins.bacnet.duplicates import Duplicates
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.examination import Examination
@@ -57,7 +57,6 @@ class Scanner:
         self._recall(request.known)
         report.progress("who-is", 0)
         started = self._ctx.clock.monotonic()
-        ask_routers(broadcast, targets)
         call = await self._discovery.call(ranges, broadcast, targets)
         found = await self._chosen(call, report)
         self._warn_of_conflicts(started, report)

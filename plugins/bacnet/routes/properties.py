@@ -60,6 +60,7 @@ class ObjectsAnswer:
     """All objects of a device, in its own order."""
 
     items: Sequence[ObjectItem]
+    next_cursor: None = field(default=None, description="Always null: there is one page.")
 
 
 @attrs.frozen(kw_only=True)
