@@ -37,7 +37,7 @@ from plugins.bacnet.profile import Profile
 from plugins.bacnet.reader import Reader
 from plugins.bacnet.wire.cov import Notification
 
-FIRST_WITHIN_S = 5.0
+FIRST_WITHIN_S = 2.0
 PARTING_S = 0.5
 _MOST_PARTINGS = 64
 _HIGHEST_ID = 2**32 - 1
