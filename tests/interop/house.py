@@ -41,6 +41,9 @@ class Report:
     def found(self, inventory):
         self.inventories[inventory.device.id] = inventory
 
+    def counted(self, *, devices=0, points=0):
+        pass
+
     def warn(self, code, detail, remedy):
         self.warnings.append(f"{code}: {detail} {remedy}")
 
