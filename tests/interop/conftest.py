@@ -24,6 +24,7 @@ from .npm_client import BacnetJsClient, BacstackClient
 from .rusty_client import RustyClient
 
 CLIENTS = {"rusty-bacnet": "127.0.0.91", "bacnet-js": "127.0.0.92", "bacstack": "127.0.0.93"}
+NPM_CLIENTS = {"bacnet-js": ("client.js", BacnetJsClient), "bacstack": ("bacstack_client.js", BacstackClient)}
 
 
 def missing(reason: str) -> NoReturn:
@@ -127,12 +128,10 @@ def serve_npm(node_modules: Path, running: contextlib.AsyncExitStack) -> Callabl
 async def asker(request: pytest.FixtureRequest, running: contextlib.AsyncExitStack) -> Asker:
     """A client of somebody else's, by its name among `CLIENTS`."""
     address = CLIENTS[request.param]
-    if request.param != "rusty-bacnet":
+    if request.param in NPM_CLIENTS:
+        script, make = NPM_CLIENTS[request.param]
         modules = request.getfixturevalue("node_modules")
-        script, made = {"bacnet-js": ("client.js", BacnetJsClient), "bacstack": ("bacstack_client.js", BacstackClient)}[
-            request.param
-        ]
-        return made(await running.enter_async_context(started(modules, script, address, str(PORT))))
+        return make(await running.enter_async_context(started(modules, script, address, str(PORT))))
     rusty = request.getfixturevalue("rusty")
     client = rusty.BACnetClient(
         interface=address, port=PORT, broadcast_address=BROADCAST, share_port_by_address=True, apdu_timeout_ms=3000
