@@ -251,6 +251,7 @@ class Watch:
             self._tell_soon(0.0)
         else:
             each.due = self._now()
+            self.restarted(solicited=False)  # perhaps it did, and its I-Am was lost
 
     async def _increment(self, each: Subscription) -> float:
         """Read how far the value moves before the device tells of it; infinite where it does not say."""
