@@ -24,6 +24,7 @@ _EXECUTED = (
     "read-property-multiple",
     "write-property",
     "i-am",
+    "i-have",
     "unconfirmed-cov-notification",
     "who-has",
     "who-is",

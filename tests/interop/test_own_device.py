@@ -36,8 +36,8 @@ PLACE = f"127.0.0.80:{PORT}"
 WRITE_PROPERTY_MULTIPLE = "write-property-multiple"
 
 # The bits of BACnetServicesSupported (clause 21): confirmed-cov-notification, read-property, read-property-multiple,
-# write-property, i-am, unconfirmed-cov-notification, who-has, who-is.
-EXECUTED = {1, 12, 14, 15, 26, 28, 33, 34}
+# write-property, i-am, i-have, unconfirmed-cov-notification, who-has, who-is.
+EXECUTED = {1, 12, 14, 15, 26, 27, 28, 33, 34}
 
 
 @pytest.fixture
