@@ -66,6 +66,8 @@ class Polls:
     def add_driver(self, plugin: str, driver: Driver) -> None:
         """Poll all of a plugin's points by its driver, from now on."""
         self.add_plugin(plugin)
+        for device in self._registry.devices(plugin):
+            self._registry.set_live(device.points.values(), None)
         if isinstance(driver, PointConfiguration):
             self._registry.reconfigure(plugin, driver.configured)
         if isinstance(driver, Watching):
@@ -155,8 +157,10 @@ class Polls:
     def live(self, plugin: str, points: Iterable[Point], every: float | None) -> None:
         """Poll points only each so many seconds, since they arrive by themselves; None: as they are configured.
 
-        Raises PluginError for points that are not the plugin's.
+        A plugin that does not run any more changes nothing. Raises PluginError for points that are not the plugin's.
         """
+        if plugin not in self._drivers:
+            return
         entries = [self._registry.point(point.id) for point in points]
         for entry in entries:
             if entry.device.device.plugin != plugin:

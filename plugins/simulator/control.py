@@ -33,7 +33,9 @@ class Control:
             async with asyncio.timeout(ANSWER_TIMEOUT_S), self._turn:
                 answer = await self._ask(what, parameters)
         except (TimeoutError, OSError, ValueError) as error:
-            raise BuildingAway("the simulated building did not answer; it is started again if it has ended") from error
+            raise BuildingAway(
+                "the simulated building did not answer; if it has ended or hangs, it is started again"
+            ) from error
         if "error" in answer:
             raise SimulatorError(answer["error"])
         return answer["result"]
@@ -43,8 +45,8 @@ class Control:
         self._writer.write(dumps({"id": number, "do": what, "with": parameters}) + b"\n")
         await self._writer.drain()
         while line := await self._reader.readline():
-            answer: Mapping[str, Any] = loads(line)
-            if answer["id"] == number:  # else it comes too late for one that was given up
+            answer = loads(line)
+            if isinstance(answer, dict) and answer.get("id") == number:  # else it is late, for one that was given up
                 return answer
         raise ConnectionResetError("the child has ended")
 

@@ -110,6 +110,11 @@ class BuildingProcess:
         await process.wait()
         await relay
 
+    def kill(self) -> None:
+        """End the child at once, such as one that does not answer any more."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+
     async def _await_ready(self, process: Process) -> None:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -217,8 +222,10 @@ class Supervisor:
             yield
             try:
                 await self._tell(self._child)
-            except BaseException:
+            except BaseException as error:
                 self._faults.replace(before)
+                if isinstance(error, BuildingAway):
+                    self._child.kill()  # or it might do later what we say was not done; `watch` starts it again
                 raise
 
     async def _tell(self, child: BuildingProcess) -> None:

@@ -34,8 +34,9 @@ class PageQuery:
 
     limit: int = field(default=100, min=1, max=1000, description="How many items to answer at most.", example=100)
     cursor: str | None = field(
-        default=None, max_length=4000, format="cursor", description="The `next_cursor` of the page before."
-    )
+        default=None, max_length=4000, format="cursor", description="The `next_cursor` of the page before.",
+        example="Zkc0NXhPQlZ4cjJ5c1hBbyIxIg",
+    )  # fmt: skip
 
 
 @attrs.frozen(kw_only=True)
@@ -123,10 +124,12 @@ class SimulatorRoutes:
             Route(
                 "GET", _ONE_FAULT, self.fault, "Show a fault", answer=InjectedFaultAnswer,
                 errors=(FaultNotFound,), parameters=_FAULT,
+                description="What goes wrong, and with which devices.",
             ),
             Route(
                 "DELETE", _ONE_FAULT, self.take_back, "Take a fault back", status=204,
                 role=Role.OPERATOR, errors=(FaultNotFound, BuildingAway), parameters=_FAULT,
+                description="The devices concerned are well again at once, as far as it goes.",
             ),
             Route(
                 "POST", "/faults/reset", self.reset, "Take all faults back", status=204,

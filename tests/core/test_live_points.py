@@ -135,6 +135,8 @@ async def test_points_are_polled_again_when_their_plugin_starts_anew(house, cloc
     house.polls.live("demo", points(house, "demo.a.t"), 300.0)
     house.polls.remove_plugin("demo")
     assert house.registry.point("demo.a.t").live_every is None
+    house.polls.live("demo", points(house, "demo.a.t"), 300.0)  # what the driver says while it is stopped
+    assert house.registry.point("demo.a.t").live_every is None
     again = WatchingDriver(clock)
     house.polls.add_driver("demo", again)
     assert [device for device, _keys, _slots in again.watched] == ["demo.a"]

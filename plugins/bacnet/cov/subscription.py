@@ -89,6 +89,10 @@ class Subscription:
         """Whether the device has it in its list."""
         return self.state in (State.SUBSCRIBED, State.LIVE)
 
+    def describe(self, point: Point) -> None:
+        """Take over what is known of the point by now, such as another name; its object stays the same."""
+        self.question = attrs.evolve(self.question, point=point)
+
     def request(self, path: Path, *, lifetime_s: int) -> Request:
         """Make the request that subscribes, or renews (13.14.1)."""
         wanted = cov.Subscription(self.process_id, self.object_id, self.confirmed, lifetime_s)
@@ -145,7 +149,7 @@ class Subscription:
 
     def compare(self, value: Value, now: float, grace_s: float) -> None:
         """Look at what a poll found: where it is not what was last told, the notification gets some time to come."""
-        if self.state is State.LIVE and self.last is not None and self.suspect is None and value != self.last.value:
+        if self.state is State.LIVE and self.last is not None and self.suspect is None and value != self._told:
             self.suspect, self.check_at = (value, self.notifications), now + grace_s
 
     def has_missed(self) -> bool:
@@ -153,10 +157,16 @@ class Subscription:
         suspect, self.suspect, self.check_at = self.suspect, None, NEVER
         if suspect is None or self.last is None or suspect[1] != self.notifications:
             return False
-        value, told = suspect[0], self.last.value
+        value, told = suspect[0], self._told
         if self.point.kind is Kind.NUMBER and isinstance(value, int | float) and isinstance(told, int | float):
             return self.increment is not None and abs(value - told) >= self.increment
         return value != told
+
+    @property
+    def _told(self) -> Value:
+        """The value that was last told, None where that is no number, as the current readings have it."""
+        value = None if self.last is None else self.last.value
+        return None if isinstance(value, float) and not math.isfinite(value) else value
 
     def _trust(self) -> None:
         self.suspect, self.check_at = None, NEVER

@@ -101,9 +101,11 @@ class Subscriptions:
         if watch is None:
             return
         watch.device = group.device
-        gone = [each for each in watch.subscriptions if wanted.get(each.slot) != each.point]
-        for each in gone:
-            self._drop(watch, each)
+        for each in list(watch.subscriptions):
+            if each.slot in wanted:
+                each.describe(wanted[each.slot])
+            else:
+                self._drop(watch, each)
         due = self._ctx.clock.monotonic() + random.uniform(0.0, FIRST_WITHIN_S)
         for slot, point in wanted.items():
             if watch.by_slot(slot) is None:
@@ -128,7 +130,9 @@ class Subscriptions:
         for batch in batches:
             for row, slot in enumerate(batch.chunk.slots):
                 each = watch.by_slot(slot)
-                if each is not None and not Reason(batch.reasons[row]).keeps_value:
+                if each is None or batch.time < (each.notified_at or 0.0):  # read before it was told
+                    continue
+                if not Reason(batch.reasons[row]).keeps_value:
                     each.compare(_value(batch, row, each.point.kind), now, GRACE_S)
         watch.check_soon()
 
@@ -168,7 +172,14 @@ class Subscriptions:
         self._by_id.clear()
 
     def _begin(self, device: Device) -> Watch:
-        watch = self._watches[device.id] = Watch(device, self._profile_of, self._reader, self._ctx, self._config.cov)
+        watch = self._watches[device.id] = Watch(
+            device,
+            self._profile_of,
+            self._reader,
+            self._ctx,
+            self._config.cov,
+            cancel=lambda each: self._part(self._cancel(watch, each)),
+        )
         self._tasks[device.id] = asyncio.create_task(watch.run(), name=f"bacnet:cov:{device.id}")
         return watch
 

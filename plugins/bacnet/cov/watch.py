@@ -40,11 +40,19 @@ _FAILED = "cov-subscription-failed"
 class Watch:
     """The subscriptions of one device; `run` keeps them up until it is cancelled.
 
-    ``profile_of`` returns what is known of the device, or raises DeviceNotFound.
+    ``profile_of`` returns what is known of the device, or raises DeviceNotFound. ``cancel`` has the device end a
+    subscription.
     """
 
     def __init__(
-        self, device: Device, profile_of: Callable[[Device], Profile], reader: Reader, ctx: Context, config: Cov
+        self,
+        device: Device,
+        profile_of: Callable[[Device], Profile],
+        reader: Reader,
+        ctx: Context,
+        config: Cov,
+        *,
+        cancel: Callable[[Subscription], None],
     ) -> None:
         self.device = device
         self.renewals = 0
@@ -54,6 +62,7 @@ class Watch:
         self._reader = reader
         self._ctx = ctx
         self._config = config
+        self._cancel = cancel
         self._by_slot: dict[int, Subscription] = {}
         self._live: dict[str, Point] = {}
         self._tell_at = NEVER
@@ -188,7 +197,7 @@ class Watch:
             each.wait(each.due, UNHEARD)
             return False
         each.unheard = 0
-        each.refuse(self._later(), UNHEARD)
+        self._forsake(each, UNHEARD)
         return True
 
     def _has_no_room(self, each: Subscription, profile: Profile) -> bool:
@@ -197,7 +206,7 @@ class Watch:
             return False
         if sum(other.holds_slot for other in self._by_slot.values()) < profile.cov_slots:
             return False
-        each.refuse(self._later(), NO_ROOM)
+        each.refuse(self._now() + self._config.lifetime, NO_ROOM)
         return True
 
     def _refused(self, each: Subscription, refusal: Refusal, profile: Profile) -> bool:
@@ -219,7 +228,8 @@ class Watch:
         return True
 
     def _no_room(self, each: Subscription, profile: Profile) -> None:
-        each.refuse(self._later(), NO_ROOM)
+        """Poll what the device has no room for, until subscriptions that nobody renews have run out."""
+        each.refuse(self._now() + random.uniform(1.0, 1.2) * self._config.lifetime, NO_ROOM)
         profile.cov_slots = sum(other.holds_slot for other in self._by_slot.values())
         for other in self._by_slot.values():
             if other.state is State.WAITING or other.why == NO_ROOM:
@@ -247,11 +257,16 @@ class Watch:
         each.missed += 1
         if each.missed >= MOST_IN_VAIN:
             each.missed = 0
-            each.refuse(self._later(), MISSED)
-            self._tell_soon(0.0)
+            self._forsake(each, MISSED)
         else:
             each.due = self._now()
             self.restarted(solicited=False)  # perhaps it did, and its I-Am was lost
+
+    def _forsake(self, each: Subscription, why: str) -> None:
+        """Poll a point whose subscription the device keeps and does not honour, and take it back."""
+        self._cancel(each)
+        each.refuse(self._later(), why)
+        self._tell_soon(0.0)
 
     async def _increment(self, each: Subscription) -> float:
         """Read how far the value moves before the device tells of it; infinite where it does not say."""

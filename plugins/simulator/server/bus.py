@@ -90,8 +90,10 @@ class Bus:
         self._timer.call_later(self._latency + self.seconds(turn.octets or 0), self._arrived, turn)
 
     def _arrived(self, turn: _Turn) -> None:
-        turn.run()
-        self._next()
+        try:
+            turn.run()
+        finally:
+            self._next()
 
     def _unanswered(self) -> None:
         self._asked = self._patience = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from array import array
 
 import pytest
@@ -226,6 +227,7 @@ async def test_a_device_that_accepts_and_tells_nothing_is_polled(watched, device
     assert len(device.asked) == watch.MOST_IN_VAIN
     assert here.house.live == []
     assert {each.why for each in here.subscriptions} == {watch.UNHEARD}
+    await device.until(lambda: [each.process_id for each in device.cancelled] == [device.process_ids[1]])
 
 
 async def test_cov_dies_after_reboot_a_device_that_announces_itself_is_subscribed_to_again_at_once(watched, device):
@@ -377,3 +379,51 @@ async def test_notifications_come_in_through_a_router_too(watched, device):
     assert ear(bvll.unicast(header + message), THERE)
     assert not ear(bvll.unicast(npdu.write_npdu()[:1] + b"\x80\x00"), THERE)
     assert here.subscriptions.strays == 2
+
+
+async def test_room_that_our_own_subscriptions_from_before_a_kill_take_is_used_as_soon_as_they_have_run_out(
+    watched, device, clock
+):
+    device.answer = lambda _each: None if clock.monotonic() > 600.0 else NO_SPACE
+    here = await watched()
+    await here.watch(1, 2)
+    await here.until(lambda: set(here.states().values()) == {State.REFUSED})
+    await clock.advance(720.0)
+    await here.until_live(1, 2)
+
+
+async def test_a_value_that_is_no_number_is_no_missed_change(watched, device):
+    device.values[1] = math.nan
+    here = await watched()
+    await here.watch(1)
+    await here.until_live(1)
+    for _ in range(4):
+        await here.poll(1)
+        await here.clock.advance(watch.GRACE_S)
+    assert (here.subscriptions.missed, here.states()["1"], len(device.asked)) == (0, State.LIVE, 1)
+
+
+async def test_what_a_poll_found_before_a_notification_came_is_not_held_against_it(watched, device):
+    here = await watched()
+    await here.watch(1)
+    await here.until_live(1)
+    group = here.group(1)
+    batches = await here.house.plugin.driver.read(group)
+    await here.clock.advance(1.0)
+    told = here.subscriptions.notifications
+    device.notify(1, 50.0)
+    await here.until(lambda: here.subscriptions.notifications > told)
+    here.subscriptions.polled(group, batches, was_silent=False)
+    await here.clock.advance(watch.GRACE_S)
+    assert (here.subscriptions.missed, len(device.asked)) == (0, 1)
+
+
+async def test_a_point_that_was_renamed_keeps_its_subscription(watched, device):
+    here = await watched()
+    await here.watch(1)
+    await here.until_live(1)
+    renamed = DEVICE.point("analog-input.1", name="renamed", interval=10.0)
+    here.house.plugin.driver.watch(PointGroup(DEVICE, (renamed,), array("I", [1]), 10.0))
+    await here.clock.advance(5.0)
+    assert (device.cancelled, len(device.asked), here.states()["1"]) == ([], 1, State.LIVE)
+    assert [each.point.name for each in here.subscriptions] == ["renamed"]

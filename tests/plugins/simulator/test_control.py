@@ -198,3 +198,18 @@ async def test_the_building_has_its_faults_and_trunks_in_this_process_as_well() 
             return one.requests == 1
 
         await until(asked)
+
+
+async def test_a_building_that_does_not_answer_a_change_is_started_anew_without_it(
+    house: Running, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plugins.simulator.control.ANSWER_TIMEOUT_S", 0.5)
+    supervisor: Any = house.plugin("simulator").instance.supervisor  # type: ignore[union-attr]
+    hanging = supervisor.pid
+    os.kill(hanging, signal.SIGSTOP)
+    away = await house.api.post(f"{AT}/faults", {"kind": "small_apdu", "octets": 50, "devices": [2001]})
+    assert (away.status, away.json["code"]) == (503, "simulator.not_running")
+    monkeypatch.setattr("plugins.simulator.control.ANSWER_TIMEOUT_S", 5.0)
+    await house.until(lambda: supervisor.pid != hanging and supervisor.problem is None)
+    listed = (await house.api.get(f"{AT}/devices", limit="1")).json["items"][0]
+    assert (listed["instance"], listed["max_apdu"], listed["faults"]) == (2001, 1476, [])
