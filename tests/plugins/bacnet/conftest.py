@@ -227,9 +227,12 @@ class Bench:
 
 
 @pytest.fixture(autouse=True)
-def _ports_to_itself() -> Iterator[None]:
-    """Let two runs of these tests on one machine take turns: their devices would hear each other's broadcasts."""
-    lock = Path(tempfile.gettempdir()) / f"plantroom-tests-bacnet-{os.getuid()}.lock"
+def _ports_to_itself(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let two runs of a file's tests on one machine take turns: their devices would hear each other's broadcasts.
+
+    Each file has UDP ports of its own, so that different files may run at the same time.
+    """
+    lock = Path(tempfile.gettempdir()) / f"plantroom-tests-{request.path.stem}-{os.getuid()}.lock"
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -9,8 +9,8 @@ from core.model import Device
 from core.plugin import Health
 from plugins.bacnet.config import Network
 
-HERE = "127.0.0.90/8:47940"
-FIRST, SECOND, THIRD = (f"127.0.0.{number}/8:47940" for number in (91, 92, 93))
+HERE = "127.0.0.90/8:47942"
+FIRST, SECOND, THIRD = (f"127.0.0.{number}/8:47942" for number in (91, 92, 93))
 
 
 def numbers(house):
@@ -40,16 +40,16 @@ async def test_of_two_devices_that_are_new_neither_is_listed(bench, start):
     assert list(report.inventories) == ["bacnet.2003"]
     ((code, detail, remedy),) = report.warnings
     assert code == "device.duplicate"
-    assert "127.0.0.91:47940" in detail
-    assert "127.0.0.92:47940" in detail
+    assert "127.0.0.91:47942" in detail
+    assert "127.0.0.92:47942" in detail
     assert "none of them is listed" in detail
     assert "number of its own" in remedy
-    assert numbers(house) == [(2001, ["127.0.0.91:47940", "127.0.0.92:47940"], None)]
+    assert numbers(house) == [(2001, ["127.0.0.91:47942", "127.0.0.92:47942"], None)]
     assert [line["event"] for line in logs] == ["device_number_duplicate"]
     state, sentence = health(house)
     assert state is Health.DEGRADED
     assert "2001" in sentence
-    assert "127.0.0.91:47940" in sentence
+    assert "127.0.0.91:47942" in sentence
     assert gauge(house) == [({"plugin": "bacnet"}, 1)]
 
 
@@ -61,19 +61,19 @@ async def test_the_newcomer_is_refused_and_the_device_that_is_known_stays(bench,
     report = await house.scan()
     assert report.codes == ["device.duplicate"]
     (inventory,) = report.inventories.values()
-    assert inventory.device.address == "127.0.0.91:47940"
+    assert inventory.device.address == "127.0.0.91:47942"
     assert [point.key for point in inventory.points] == ["analog-input.1"]
-    assert numbers(house) == [(2001, ["127.0.0.91:47940", "127.0.0.92:47940"], "127.0.0.91:47940")]
+    assert numbers(house) == [(2001, ["127.0.0.91:47942", "127.0.0.92:47942"], "127.0.0.91:47942")]
 
 
 async def test_a_device_that_is_known_from_before_a_restart_stays_too(bench, start):
     bench.device(FIRST, 2001, [bench.analog_input(1)])
     bench.device(SECOND, 2001, [bench.analog_input(2)])
     house = await start(HERE)
-    kept = Device(id="bacnet.2001", plugin="bacnet", name="kept", address="127.0.0.92:47940")
+    kept = Device(id="bacnet.2001", plugin="bacnet", name="kept", address="127.0.0.92:47942")
     nowhere = Device(id="bacnet.2002", plugin="bacnet", name="nowhere", address="somewhere")
     report = await house.scan(known=(kept, nowhere))
-    assert report.inventories["bacnet.2001"].device.address == "127.0.0.92:47940"
+    assert report.inventories["bacnet.2001"].device.address == "127.0.0.92:47942"
 
 
 async def test_a_scan_lists_the_one_that_is_left(bench, start):
@@ -84,7 +84,7 @@ async def test_a_scan_lists_the_one_that_is_left(bench, start):
     await other.unplug()
     with capture_logs() as logs:
         report = await house.scan()
-    assert report.inventories["bacnet.2001"].device.address == "127.0.0.91:47940"
+    assert report.inventories["bacnet.2001"].device.address == "127.0.0.91:47942"
     assert report.codes == []
     assert [line["event"] for line in logs] == ["device_number_unique"]
     assert health(house)[0] is Health.OK
@@ -110,7 +110,7 @@ async def test_a_device_whose_answer_is_not_heard_is_not_taken_for_moved(bench, 
     bench.device(SECOND, 2001, [bench.analog_input(2)])
     report = await house.scan()
     assert report.inventories == {}
-    assert numbers(house) == [(2001, ["127.0.0.91:47940", "127.0.0.92:47940"], "127.0.0.91:47940")]
+    assert numbers(house) == [(2001, ["127.0.0.91:47942", "127.0.0.92:47942"], "127.0.0.91:47942")]
     assert house.plugin.driver.profiles.get("bacnet.2001").station.ip == "127.0.0.91"
 
 
@@ -123,8 +123,8 @@ async def test_a_duplicate_that_gets_a_number_of_its_own_is_listed_under_it(benc
     bench.device(SECOND, 2002, [bench.analog_input(2)])
     report = await house.scan()
     assert {name: found.device.address for name, found in report.inventories.items()} == {
-        "bacnet.2001": "127.0.0.91:47940",
-        "bacnet.2002": "127.0.0.92:47940",
+        "bacnet.2001": "127.0.0.91:47942",
+        "bacnet.2002": "127.0.0.92:47942",
     }
 
 
@@ -135,7 +135,7 @@ async def test_a_newcomer_is_noticed_between_scans(bench, start, until):
     newcomer = bench.device(SECOND, 2001, [bench.analog_input(2)])
     newcomer.i_am()
     await until(lambda: len(duplicates(house)) == 1)
-    assert numbers(house) == [(2001, ["127.0.0.91:47940", "127.0.0.92:47940"], "127.0.0.91:47940")]
+    assert numbers(house) == [(2001, ["127.0.0.91:47942", "127.0.0.92:47942"], "127.0.0.91:47942")]
     assert house.found == []
 
 
@@ -161,7 +161,7 @@ async def test_a_device_that_moved_is_followed_when_it_says_so(bench, start, unt
     with capture_logs() as logs:
         after.i_am()
         await until(lambda: bool(house.found))
-    assert [(found.device.id, found.device.address) for found in house.found] == [("bacnet.2001", "127.0.0.92:47940")]
+    assert [(found.device.id, found.device.address) for found in house.found] == [("bacnet.2001", "127.0.0.92:47942")]
     assert [line["event"] for line in logs] == ["device_moved"]
     assert (await house.read(house.group(inventory)))["analog-input.1"][0] == 2.0
     assert numbers(house) == []
@@ -174,7 +174,7 @@ async def test_a_scan_follows_a_device_that_moved(bench, start):
     await before.unplug()
     bench.device(SECOND, 2001, [bench.analog_input(1)])
     report = await house.scan()
-    assert report.inventories["bacnet.2001"].device.address == "127.0.0.92:47940"
+    assert report.inventories["bacnet.2001"].device.address == "127.0.0.92:47942"
     assert report.warnings == []
 
 
@@ -196,9 +196,9 @@ async def test_whoever_only_claims_to_be_a_device_is_not_followed(bench, start, 
 
 async def test_devices_of_two_networks_with_one_number_are_a_duplicate_within_an_instance(bench, start):
     bench.device(FIRST, 2001, [bench.analog_input(1)])
-    bench.device("127.0.0.94/8:47941", 2001, [bench.analog_input(1)])
-    networks = (Network(HERE), Network("127.0.0.90/8:47941"))
+    bench.device("127.0.0.94/8:47943", 2001, [bench.analog_input(1)])
+    networks = (Network(HERE), Network("127.0.0.90/8:47943"))
     house = await start(HERE, networks=networks)
     report = await house.scan()
     assert report.inventories == {}
-    assert numbers(house) == [(2001, ["127.0.0.91:47940", "127.0.0.94:47941"], None)]
+    assert numbers(house) == [(2001, ["127.0.0.91:47942", "127.0.0.94:47943"], None)]

@@ -19,7 +19,7 @@ from plugins.bacnet.wire import network_messages as messages
 from plugins.bacnet.wire.bvll import Function
 from plugins.bacnet.wire.network_messages import NetworkNumber
 
-HERE = "127.0.0.90/8:47960"
+HERE = "127.0.0.90/8:47962"
 
 
 def routes_of(house):
@@ -39,7 +39,7 @@ def behind(network):
     }
 
 
-def tell(house, npdu, *, sender="127.0.0.93", port=47960):
+def tell(house, npdu, *, sender="127.0.0.93", port=47962):
     """Send a datagram of the network layer to us, from an address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
         end.bind((sender, port))
@@ -48,51 +48,51 @@ def tell(house, npdu, *, sender="127.0.0.93", port=47960):
 
 
 async def test_routers_say_where_they_lead_and_what_our_network_is_called(bench, start):
-    bench.router("127.0.0.92/8:47960", 2001, [3001, 3002])
+    bench.router("127.0.0.92/8:47962", 2001, [3001, 3002])
     house = await start(HERE)
     (before,) = await shown(house)
     assert (before.state, before.number, list(before.routers)) == ("up", None, [])
     (after,) = await shown(house, search=True)
     assert (after.number, after.number_configured) == (100, True)
-    assert behind(after) == {"127.0.0.92:47960": [(2001, 0, True, True)]}
+    assert behind(after) == {"127.0.0.92:47962": [(2001, 0, True, True)]}
     await house.scan()
     (found,) = await shown(house)
-    assert behind(found) == {"127.0.0.92:47960": [(2001, 2, True, True)]}
+    assert behind(found) == {"127.0.0.92:47962": [(2001, 2, True, True)]}
     assert found.devices == 2
     assert list(found.conflicts) == []
 
 
 async def test_a_scan_asks_routers_too_and_warns_of_two_that_claim_one_network(bench, start):
-    bench.router("127.0.0.92/8:47960", 2001, [3001])
-    bench.router("127.0.0.93/8:47960", 2001, [3002])
+    bench.router("127.0.0.92/8:47962", 2001, [3001])
+    bench.router("127.0.0.93/8:47962", 2001, [3002])
     house = await start(HERE)
     report = await house.scan()
     assert report.codes == ["router.conflict"]
-    assert "127.0.0.92:47960 and 127.0.0.93:47960" in report.warnings[0][1]
+    assert "127.0.0.92:47962 and 127.0.0.93:47962" in report.warnings[0][1]
     (network,) = await shown(house)
     assert [(each.network, each.routers) for each in network.conflicts] == [
-        (2001, ["127.0.0.92:47960", "127.0.0.93:47960"])
+        (2001, ["127.0.0.92:47962", "127.0.0.93:47962"])
     ]
 
 
 async def test_a_search_forgets_routers_that_are_gone(bench, start):
-    link, _devices = bench.router("127.0.0.92/8:47960", 2001, [3001])
+    link, _devices = bench.router("127.0.0.92/8:47962", 2001, [3001])
     house = await start(HERE)
     (there,) = await shown(house, search=True)
-    assert list(behind(there)) == ["127.0.0.92:47960"]
+    assert list(behind(there)) == ["127.0.0.92:47962"]
     await link.close()
     (gone,) = await shown(house, search=True)
     assert behind(gone) == {}
 
 
 async def test_a_router_is_known_by_its_devices_where_it_says_nothing_of_itself(bench, start):
-    bench.router("127.0.0.92/8:47961", 2001, [3001])
+    bench.router("127.0.0.92/8:47963", 2001, [3001])
     house = await start(HERE)
-    await house.scan(targets=("2001:*@127.0.0.92:47961",))
+    await house.scan(targets=("2001:*@127.0.0.92:47963",))
     (client,) = house.plugin.clients.values()
     client.routers.forget(float("inf"))
     (network,) = await shown(house)
-    assert behind(network) == {"127.0.0.92:47961": [(2001, 1, False, True)]}
+    assert behind(network) == {"127.0.0.92:47963": [(2001, 1, False, True)]}
 
 
 async def test_a_network_that_a_router_finds_no_way_to_is_shown_as_such(start, until):
@@ -103,7 +103,7 @@ async def test_a_network_that_a_router_finds_no_way_to_is_shown_as_such(start, u
     tell(house, b"\x01\x80\x03\x01\x00\x05")
     await until(lambda: any(router.unreachable for router in client.routers))
     (network,) = await shown(house)
-    assert behind(network) == {"127.0.0.93:47960": [(5, 0, True, False), (6, 0, True, True)]}
+    assert behind(network) == {"127.0.0.93:47962": [(5, 0, True, False), (6, 0, True, True)]}
     tell(house, messages.write_i_am_router([5]))
     await until(lambda: not any(router.unreachable for router in client.routers))
 
@@ -127,8 +127,8 @@ def test_whatever_comes_is_heard_without_harm(function, octets, start):
     identity = Identity(599, "us", 1.0, 0)
     client = Client(parse_interface(HERE), identity, option="address", clock=SystemClock())
     (hear,) = client.link.hearers
-    assert hear(datagram, ("127.0.0.93", 47960)) is False, "nobody waits for it"
-    assert hear(octets, ("127.0.0.93", 47960)) is False
+    assert hear(datagram, ("127.0.0.93", 47962)) is False, "nobody waits for it"
+    assert hear(octets, ("127.0.0.93", 47962)) is False
 
 
 async def test_a_number_that_somebody_configured_counts_more_than_one_that_was_learned(start, until):
@@ -144,61 +144,61 @@ async def test_a_number_that_somebody_configured_counts_more_than_one_that_was_l
 
 
 async def test_routers_are_heard_through_a_bbmd_by_their_own_address(bench, start, until):
-    bench.router("127.0.0.92/8:47961", 2001, [3001], lambda: [bench.analog_input(1)])
-    await start("127.0.0.91/8:47961", bbmd=Bbmd())
-    house = await start(HERE, foreign=Foreign("127.0.0.91:47961", 60))
+    bench.router("127.0.0.92/8:47963", 2001, [3001], lambda: [bench.analog_input(1)])
+    await start("127.0.0.91/8:47963", bbmd=Bbmd())
+    house = await start(HERE, foreign=Foreign("127.0.0.91:47963", 60))
     (client,) = house.plugin.clients.values()
     await until(lambda: client.state == ("up", ""))
     (network,) = await shown(house, search=True)
-    assert behind(network) == {"127.0.0.92:47961": [(2001, 0, True, True)]}
-    assert (network.foreign.bbmd, network.foreign.registered, network.foreign.ttl) == ("127.0.0.91:47961", True, 60)
+    assert behind(network) == {"127.0.0.92:47963": [(2001, 0, True, True)]}
+    assert (network.foreign.bbmd, network.foreign.registered, network.foreign.ttl) == ("127.0.0.91:47963", True, 60)
     assert network.foreign.since.endswith("Z")
     inventory = (await house.scan()).inventories["bacnet.3001"]
     assert (await house.read(house.group(inventory)))["analog-input.1"][0] == 21.5
 
 
 async def test_a_registration_that_is_not_is_shown_with_its_reason(start):
-    house = await start(HERE, foreign=Foreign("127.0.0.99:47961", 60))
+    house = await start(HERE, foreign=Foreign("127.0.0.99:47963", 60))
     (network,) = await shown(house)
     assert (network.state, network.foreign.registered, network.foreign.since) == ("connecting", False, None)
     assert network.foreign.reason
 
 
 async def test_our_own_tables_are_counted(start):
-    house = await start(HERE, bbmd=Bbmd(("127.0.0.99:47961",)))
+    house = await start(HERE, bbmd=Bbmd(("127.0.0.99:47963",)))
     (network,) = await shown(house)
     assert (network.bbmd.bdt_entries, network.bbmd.fdt_entries) == (2, 0)
 
 
 async def test_a_target_may_be_a_whole_network_behind_a_router(bench, start):
-    bench.router("127.0.0.92/8:47961", 2001, [3001, 3002])
-    bench.router("127.0.0.93/8:47961", 2002, [3003])
+    bench.router("127.0.0.92/8:47963", 2001, [3001, 3002])
+    bench.router("127.0.0.93/8:47963", 2002, [3003])
     house = await start(HERE)
-    report = await house.scan(targets=("2001:*@127.0.0.92:47961",))
+    report = await house.scan(targets=("2001:*@127.0.0.92:47963",))
     assert sorted(report.inventories) == ["bacnet.3001", "bacnet.3002"]
     assert report.warnings == []
-    nobody = await house.scan(targets=("2009:*@127.0.0.92:47961",))
+    nobody = await house.scan(targets=("2009:*@127.0.0.92:47963",))
     assert nobody.codes == ["target.silent"]
-    assert "2009:*@127.0.0.92:47961" in nobody.warnings[0][1]
+    assert "2009:*@127.0.0.92:47963" in nobody.warnings[0][1]
     with pytest.raises(ValueError, match="a whole network"):
-        parse_station("2001:*@127.0.0.92:47961")
+        parse_station("2001:*@127.0.0.92:47963")
 
 
 async def test_two_networks_on_different_ports_are_one_house(bench, start):
-    bench.device("127.0.0.91/8:47960", 2001, [bench.analog_input(1, 1.0)])
-    bench.device("127.0.0.92/8:47961", 2002, [bench.analog_input(1, 2.0)])
-    bench.router("127.0.0.93/8:47961", 2001, [3001], lambda: [bench.analog_input(1, 3.0)])
-    house = await start(HERE, networks=(Network(HERE), Network("127.0.0.89/8:47961")))
+    bench.device("127.0.0.91/8:47962", 2001, [bench.analog_input(1, 1.0)])
+    bench.device("127.0.0.92/8:47963", 2002, [bench.analog_input(1, 2.0)])
+    bench.router("127.0.0.93/8:47963", 2001, [3001], lambda: [bench.analog_input(1, 3.0)])
+    house = await start(HERE, networks=(Network(HERE), Network("127.0.0.89/8:47963")))
     report = await house.scan()
     interfaces = {name: found.device.attributes["interface"] for name, found in report.inventories.items()}
     assert interfaces == {
         "bacnet.2001": HERE,
-        "bacnet.2002": "127.0.0.89/8:47961",
-        "bacnet.3001": "127.0.0.89/8:47961",
+        "bacnet.2002": "127.0.0.89/8:47963",
+        "bacnet.3001": "127.0.0.89/8:47963",
     }
     groups = [house.group(report.inventories[name]) for name in sorted(report.inventories)]
     rows = await asyncio.gather(*(house.read(group) for group in groups))
     assert [each["analog-input.1"][0] for each in rows] == [1.0, 2.0, 3.0]
     first, second = await shown(house)
     assert (first.interface, first.devices, list(first.routers)) == (HERE, 1, [])
-    assert (second.interface, second.devices) == ("127.0.0.89/8:47961", 2)
+    assert (second.interface, second.devices) == ("127.0.0.89/8:47963", 2)

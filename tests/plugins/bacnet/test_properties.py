@@ -20,8 +20,8 @@ from structlog.testing import capture_logs
 
 from core.testing import running
 
-HERE = "127.0.0.94/8:47900"
-THERE = "127.0.0.95/8:47900"
+HERE = "127.0.0.94/8:47902"
+THERE = "127.0.0.95/8:47902"
 YAML = f"""
 http: {{port: 0}}
 plugins:
@@ -316,7 +316,7 @@ async def test_a_present_value_that_is_no_point_is_written_at_a_priority_only_wh
 
 
 async def test_many_properties_are_read_at_once_and_each_fails_alone(site, bench):
-    bench.device("127.0.0.96/8:47900", 2002, [bench.analog_input(1)])
+    bench.device("127.0.0.96/8:47902", 2002, [bench.analog_input(1)])
     wanted = [
         (2001, "analog-output.1", "present-value", None),
         (2001, "analog-output.1", "priority-array", 3),

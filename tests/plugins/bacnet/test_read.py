@@ -18,8 +18,8 @@ from plugins.bacnet import driver
 from plugins.bacnet.config import PointRule
 from plugins.bacnet.errors import NetworkBusy
 
-HERE = "127.0.0.90/8:47900"
-THERE = "127.0.0.91/8:47900"
+HERE = "127.0.0.90/8:47905"
+THERE = "127.0.0.91/8:47905"
 
 
 def flagged(number, value, flags):
@@ -175,8 +175,8 @@ async def test_a_device_that_dies_between_two_requests_keeps_what_it_said(bench,
 
 
 async def test_dead_devices_on_a_shared_network_do_not_delay_the_living(bench, start):
-    _link, devices = bench.router("127.0.0.92/8:47901", 2001, range(3001, 3031), lambda: [bench.analog_input(1)])
-    house = await start(HERE, targets=["127.0.0.92:47901"], timeout=0.5)
+    _link, devices = bench.router("127.0.0.92/8:47906", 2001, range(3001, 3031), lambda: [bench.analog_input(1)])
+    house = await start(HERE, targets=["127.0.0.92:47906"], timeout=0.5)
     report = await house.scan()
     groups = [house.group(inventory) for inventory in report.inventories.values()]
     for device in devices[1:]:
@@ -191,8 +191,8 @@ async def test_dead_devices_on_a_shared_network_do_not_delay_the_living(bench, s
 
 
 async def test_when_a_router_dies_all_its_devices_are_silent_at_once_and_all_come_back(bench, start):
-    link, _devices = bench.router("127.0.0.92/8:47901", 2001, range(3001, 3061), lambda: [bench.analog_input(1)])
-    house = await start(HERE, targets=["127.0.0.92:47901"], timeout=0.3)
+    link, _devices = bench.router("127.0.0.92/8:47906", 2001, range(3001, 3061), lambda: [bench.analog_input(1)])
+    house = await start(HERE, targets=["127.0.0.92:47906"], timeout=0.3)
     report = await house.scan()
     groups = [house.group(inventory) for inventory in report.inventories.values()]
     assert len(groups) == 60
@@ -208,10 +208,10 @@ async def test_when_a_router_dies_all_its_devices_are_silent_at_once_and_all_com
 
 
 async def test_after_a_restart_a_device_is_read_from_what_was_kept_of_it(bench, start):
-    bench.router("127.0.0.92/8:47901", 2001, [3001], lambda: [bench.analog_input(1)])
-    house = await start(HERE, targets=["127.0.0.92:47901"])
+    bench.router("127.0.0.92/8:47906", 2001, [3001], lambda: [bench.analog_input(1)])
+    house = await start(HERE, targets=["127.0.0.92:47906"])
     inventory = (await house.scan()).inventories["bacnet.3001"]
-    again = await start("127.0.0.89/8:47900")
+    again = await start("127.0.0.89/8:47905")
     rows = await again.read(again.group(inventory))
     assert rows["analog-input.1"][0] == 21.5
 

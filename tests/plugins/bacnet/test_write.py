@@ -32,8 +32,8 @@ from core.errors import (
 from core.model import Command, Flag, Priorities
 from plugins.bacnet.config import Write
 
-HERE = "127.0.0.90/8:47900"
-THERE = "127.0.0.91/8:47900"
+HERE = "127.0.0.90/8:47903"
+THERE = "127.0.0.91/8:47903"
 
 
 @pytest.fixture
@@ -245,7 +245,7 @@ async def test_silence_is_a_timeout(write, equipment):
 
 
 async def test_a_device_that_was_never_reached_is_not_written_to(write, start):
-    other = await start("127.0.0.89/8:47900")
+    other = await start("127.0.0.89/8:47903")
     point = write.report.point("bacnet.2001.analog-output.1")
     with pytest.raises(Unavailable):
         await other.plugin.driver.write(Command("1", "x", "test", point, 5.0))

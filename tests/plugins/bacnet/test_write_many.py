@@ -12,8 +12,8 @@ from bacpypes3.primitivedata import ObjectIdentifier, Real
 from core.errors import DeviceTimeout, NotWritable, PlantroomError, PriorityNotAllowed, ValueNotSuitable
 from core.model import Command, WriteResult
 
-HERE = "127.0.0.92/8:47900"
-THERE = "127.0.0.93/8:47900"
+HERE = "127.0.0.92/8:47904"
+THERE = "127.0.0.93/8:47904"
 COUNT = 12
 
 
