@@ -343,3 +343,70 @@ async def test_a_plan_of_before_a_move_asks_at_the_new_address(bench, start, unt
     bench.device(SECOND, 2001, [bench.analog_input(1, 2.0)]).i_am()
     await until(lambda: bool(house.found))
     assert (await house.read(group))["analog-input.1"][0] == 2.0
+
+
+KERNEL = """
+plugins:
+  bacnet:
+    networks: [{address: "127.0.0.90/8:47940"}]
+    scan: {interval: null}
+    interval: 1
+    probe_delay: 1
+    timeout: 0.2
+    retries: 0
+"""
+OUTPUT = "/api/v1/points/bacnet.2001.analog-output.1/value"
+
+
+async def scan(site, **body):
+    started = await site.api.post("/api/v1/scans", body)
+
+    async def ended():
+        job = (await site.api.get(started.headers["Location"])).json
+        return job if job["state"] in ("succeeded", "failed") else None
+
+    return await site.until(ended, seconds=30)
+
+
+async def test_a_write_reaches_the_device_that_is_listed_or_none(bench, plantroom):
+    first = bench.device(FIRST, 2001, [bench.analog_output(1)], objectName="chiller")
+    bench.device(THIRD, 2003, [bench.analog_input(1)])
+    site = await plantroom(KERNEL)
+    assert (await scan(site))["result"]["devices"] == 2
+    other = bench.device(SECOND, 2001, [bench.analog_output(1)], objectName="boiler")
+    written = []
+    take = type(other).do_WritePropertyRequest
+
+    async def write(apdu):
+        written.append(apdu)
+        await take(other, apdu)
+
+    other.do_WritePropertyRequest = write
+    first.mute = first.deaf = True
+    other.i_am()
+
+    async def told():
+        return (await site.api.get("/api/v1/bacnet/duplicates")).json["items"]
+
+    (duplicate,) = await site.until(told, seconds=10)
+    assert duplicate["listed"] == "127.0.0.91:47940"
+    assert (await site.api.put(OUTPUT, {"value": 77.0, "priority": 8})).status == 504
+
+    async def offline():
+        return (await site.api.get("/api/v1/devices/bacnet.2001")).json["status"] == "offline"
+
+    await site.until(offline, seconds=20)
+    job = await scan(site)
+    assert [warning["code"] for warning in job["warnings"]] == ["device.duplicate"]
+    device = (await site.api.get("/api/v1/devices/bacnet.2001")).json
+    assert (device["name"], device["address"], device["vanished"]) == ("chiller", "127.0.0.91:47940", True)
+    assert (await site.api.put(OUTPUT, {"value": 77.0, "priority": 8})).status in (409, 504)
+    assert written == []
+
+    assert (await site.api.delete("/api/v1/devices/bacnet.2001")).status == 204
+    job = await scan(site)
+    assert job["warnings"] == []
+    device = (await site.api.get("/api/v1/devices/bacnet.2001")).json
+    assert (device["name"], device["address"]) == ("boiler", "127.0.0.92:47940")
+    assert (await site.api.put(OUTPUT, {"value": 77.0, "priority": 8})).status == 200
+    assert len(written) == 1
