@@ -148,12 +148,16 @@ class Examination:
         """Read what points are made of; ``told`` hears how many of how many questions are answered."""
         refs = [ref for object_id in objects for ref in questions(object_id)]
         answers = await self._reader.all(profile, refs, profile.texts, told=lambda count: told(count, len(refs)))
+        without = _states_without_texts(answers)
+        absurd = [(str(object_id), count) for object_id, count in without if count > MOST_STATES]
+        if absurd:
+            first, states = absurd[0]
+            self._ctx.log.warning(
+                "states_not_believed", device=profile.instance, objects=len(absurd), first=first, states=states
+            )
         missing: list[Ref] = []
-        for object_id, count in _states_without_texts(answers):
+        for object_id, count in without:
             if count > MOST_STATES:
-                self._ctx.log.warning(
-                    "states_not_believed", device=profile.instance, object=str(object_id), states=count
-                )
                 continue
             missing += [Ref(object_id, Prop.STATE_TEXT, state) for state in range(1, count + 1)]
             if len(missing) >= _AT_ONCE:

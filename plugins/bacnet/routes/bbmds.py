@@ -146,7 +146,10 @@ class BbmdRoutes:
         return next((each for each in self._clients.values() if _is_at(each, bbmd)), None)
 
     def _nearest(self, bbmd: End) -> Client:
-        return nearest(self._clients, parse_station(named(bbmd)))
+        client = nearest(self._clients, parse_station(named(bbmd)))
+        if bbmd.ip == client.interface.broadcast:
+            raise _invalid("address", f"{bbmd.ip} is everybody in our subnet; name one BBMD.")
+        return client
 
 
 def _is_at(client: Client, end: End) -> bool:

@@ -145,7 +145,9 @@ async def test_where_there_is_no_way_it_is_said(start):
         await BbmdRoutes(house.plugin.clients).show(None, address="192.0.2.1:47808")
 
 
-@pytest.mark.parametrize("text", ["nowhere", "0.0.0.0", "224.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", "5:1@10.0.0.1"])
+@pytest.mark.parametrize(
+    "text", ["nowhere", "0.0.0.0", "224.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", "5:1@10.0.0.1", "127.255.255.255"]
+)
 async def test_what_is_no_address_is_invalid(start, text):
     house = await start(HERE)
     with pytest.raises(Invalid):
