@@ -58,6 +58,12 @@ class Station:
         return attrs.evolve(self, interface="")
 
     @property
+    def is_single(self) -> bool:
+        """Whether one device can be there: a broadcast or no address at all is nobody's, whoever gives it as theirs."""
+        behind = self.network is None or (0 < self.network < 0xFFFF and bool(self.mac))
+        return behind and self.port > 0 and _is_single(ipaddress.IPv4Address(self.ip))
+
+    @property
     def router(self) -> Station | None:
         """The router that the device is behind, if it is."""
         return None if self.network is None else Station(self.interface, self.ip, self.port)
@@ -119,8 +125,12 @@ def _check_ip(text: str, example: str) -> None:
         address = ipaddress.IPv4Address(text)
     except ipaddress.AddressValueError:
         raise ValueError(f"'{text}' is not an IPv4 address; write it like {example}") from None
-    if address.is_unspecified or address.is_multicast:
+    if not _is_single(address):
         raise ValueError(f"'{text}' names no single machine; write it like {example}")
+
+
+def _is_single(address: ipaddress.IPv4Address) -> bool:
+    return not (address.is_unspecified or address.is_multicast or address.is_reserved)  # 255.255.255.255 is reserved
 
 
 def _port(text: str) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from core.plugin import Context, DeviceTimeout
+from core.errors import DeviceNotFound
+from core.plugin import Context, Device, DeviceTimeout
 from core.tasks import end_tasks
 from plugins.bacnet.addresses import Station
-from plugins.bacnet.duplicates import Duplicates
+from plugins.bacnet.duplicates import ROUNDS, Duplicate, Duplicates
 from plugins.bacnet.errors import Refusal
+from plugins.bacnet.nameplate import Nameplate, nameplate
 from plugins.bacnet.objects import DEVICE, Prop
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.profiles import Profiles
@@ -23,7 +25,11 @@ _MOST_AT_ONCE = 32
 
 
 class Claims:
-    """Claims to device numbers; ``follow`` is called with a device that has moved, and examines it at its new place."""
+    """Claims to device numbers; ``follow`` is called with a device that has moved, and examines it at its new place.
+
+    A device is followed only where nobody answers at its old place, and where what answers at the new one has its
+    vendor, model and name and has never been seen beside it. So a write reaches the device that is listed, or none.
+    """
 
     def __init__(
         self,
@@ -39,41 +45,50 @@ class Claims:
         self._reader = reader
         self._duplicates = duplicates
         self._checking: dict[int, asyncio.Task[None]] = {}
+        self._window = asyncio.Semaphore(_MOST_AT_ONCE)
 
-    async def judge(self, instance: int, places: Mapping[Station, IAm]) -> IAm | None:
-        """Return whom to examine of those that say they have a number; None: nobody, since it may be another.
+    async def judge(self, instance: int, places: Mapping[Station, IAm], *, named: bool = False) -> IAm | None:
+        """Return whom to examine of those that say they have a number; None: nobody.
 
-        The device that is known stays for as long as it answers where it is known to be. Where two are new, neither is
-        taken: a write might reach the wrong one.
+        The device that is listed stays for as long as it answers where it is known to be, and of two that are new
+        neither is taken. Where the listed one is silent, the one that claims its number is examined if it is the same
+        device, or if a person ``named`` the number, whatever device it is; else it is entered among the duplicates,
+        unless it does not even say who it is.
         """
-        places = await self._with_others(instance, places)
+        there = await self._with_others(instance, places, tries=ROUNDS if named else 1)
         known = self._known(instance)
-        if known is not None:
-            place = known.station.place
-            if place in places:
-                if len(places) > 1:
-                    self._duplicates.note(instance, places, place)
-                return places[place]
-            if await self._is_there(known):
-                self._duplicates.note(instance, {place: _claim_of(known), **places}, place)
-                return None
-        if len(places) > 1:
-            self._duplicates.note(instance, places, None)
+        if known is None:
+            if len(there) > 1:
+                self._duplicates.note(instance, there, None)
+            is_one = len(there) == 1 and self._duplicates.get(instance) is None
+            return next(iter(there.values())) if is_one else None
+        place = known.station.place
+        if place in there:
+            if len(there) > 1:
+                self._duplicates.note(instance, there, place)
+            return there[place]
+        if await self._is_there(known, tries=ROUNDS):
+            self._duplicates.note(instance, {place: _claim_of(known), **there}, place)
             return None
-        return next(iter(places.values()))
+        return await self._of_others(known, there, named=named)
 
     def note(self, i_am: IAm) -> None:
         """Look into an I-Am that comes from elsewhere than the device is known to be."""
-        known, place = self._known(i_am.instance), i_am.station.place
-        if known is None or place == known.station.place:
+        profile, place = self._profiles.get(self._id(i_am.instance)), i_am.station.place
+        if profile is None or place == profile.station.place:
             return
         duplicate = self._duplicates.get(i_am.instance)
         if duplicate is not None and place in duplicate.places:
             return
         if i_am.instance not in self._checking and len(self._checking) < _MOST_AT_ONCE:
-            task = asyncio.create_task(self._check(i_am, known), name="bacnet:claim")
+            task = asyncio.create_task(self._check(i_am), name="bacnet:claim")
             self._checking[i_am.instance] = task
             task.add_done_callback(lambda _task: self._checking.pop(i_am.instance, None))
+
+    def is_listed_as(self, device: Device) -> bool:
+        """Tell whether a device is, by its own words, the one that is listed under its id."""
+        listed = self._listed(device.id)
+        return listed is None or Nameplate.of(listed) == Nameplate.of(device)
 
     async def keep(self) -> None:
         """Look, every now and then, whether duplicates are duplicates yet; never returns."""
@@ -83,50 +98,115 @@ class Claims:
 
     async def look_again(self) -> None:
         """Ask all places of each duplicate whether the device is there yet."""
-        for duplicate in list(self._duplicates):
-            self._duplicates.remain(duplicate.instance, await self._left_of(duplicate.places))
+        await together(self._look_at(duplicate) for duplicate in list(self._duplicates))
 
     async def close(self) -> None:
         """Stop looking into what was heard."""
         await end_tasks(list(self._checking.values()))
 
-    async def _with_others(self, instance: int, places: Mapping[Station, IAm]) -> Mapping[Station, IAm]:
+    async def _of_others(self, known: Profile, there: Mapping[Station, IAm], *, named: bool) -> IAm | None:
+        """Return whom to examine where the device that is listed is silent."""
+        claims = list(there.values())
+        if len(claims) == 1 and named:
+            return claims[0]
+        plates = await together(self._nameplate(claim) for claim in claims)
+        match plates:
+            case [Nameplate() as plate] if self._is_same(plate, claims[0]):
+                return claims[0]
+        told = {claim.station.place: claim for claim, plate in zip(claims, plates, strict=True) if plate is not None}
+        if told:
+            place = known.station.place
+            self._duplicates.note(known.instance, {place: _claim_of(known), **told}, place, kept_is_silent=True)
+        return None
+
+    async def _look_at(self, duplicate: Duplicate) -> None:
+        self._known(duplicate.instance)
+        async with self._window:
+            await self._left_of(duplicate, duplicate.places)
+
+    async def _with_others(self, instance: int, places: Mapping[Station, IAm], *, tries: int) -> Mapping[Station, IAm]:
         """Add the places of a duplicate that have the number yet, though their answer was not heard."""
+        self._known(instance)
         duplicate = self._duplicates.get(instance)
         if duplicate is None:
             return places
         unheard = {place: claim for place, claim in duplicate.places.items() if place not in places}
-        everywhere = {**places, **await self._left_of(unheard)}
-        self._duplicates.remain(instance, everywhere)
-        return everywhere
+        return {**places, **await self._left_of(duplicate, unheard, tries=tries)}
 
-    async def _left_of(self, places: Mapping[Station, IAm]) -> dict[Station, IAm]:
-        there = await together(self._has(claim) for claim in places.values())
-        return {place: claim for (place, claim), has_it in zip(places.items(), there, strict=True) if has_it}
+    async def _left_of(
+        self, duplicate: Duplicate, places: Mapping[Station, IAm], *, tries: int = 1
+    ) -> dict[Station, IAm]:
+        """Ask at these places of a duplicate, note who is gone, and return the places that have the number yet."""
+        asked = await together(self._is_there(self._asked(claim), tries=tries) for claim in places.values())
+        answers = dict(zip(places, asked, strict=True))
+        gone = {place for place, has_it in answers.items() if has_it is False}
+        silent = {place for place, has_it in answers.items() if has_it is None}
+        self._duplicates.looked(duplicate.instance, gone=gone, silent=silent, rounds=tries)
+        return {place: claim for place, claim in places.items() if answers[place]}
 
-    async def _check(self, i_am: IAm, known: Profile) -> None:
-        place = known.station.place
-        is_new, is_old = await together([self._has(i_am), self._is_there(known)])
-        if is_new and is_old:
-            self._duplicates.note(i_am.instance, {place: _claim_of(known), i_am.station.place: i_am}, place)
-        elif is_new:
+    async def _check(self, i_am: IAm) -> None:
+        known = self._known(i_am.instance)
+        if known is None:
+            return
+        plate = await self._nameplate(i_am)
+        is_there = plate is not None and await self._is_there(known, tries=ROUNDS)
+        if plate is None or self._known(i_am.instance) is not known:
+            return  # it only claims to be somebody; or a scan was faster
+        if not is_there and self._is_same(plate, i_am):
             await self._follow(i_am)
+            return
+        places = {known.station.place: _claim_of(known), i_am.station.place: i_am}
+        self._duplicates.note(i_am.instance, places, known.station.place, kept_is_silent=not is_there)
+
+    def _is_same(self, plate: Nameplate, claim: IAm) -> bool:
+        """Tell whether it is the listed device that claims its number from elsewhere, and surely no other."""
+        listed = self._listed(self._id(claim.instance))
+        alike = listed is not None and Nameplate.of(listed) == plate
+        return alike and not self._duplicates.concerned(claim.instance, claim.station.place)
 
     def _known(self, instance: int) -> Profile | None:
-        return self._profiles.get(f"{self._ctx.name}.{instance}")
+        """Return the profile of the listed device of a number; one that was deleted is forgotten."""
+        device_id = self._id(instance)
+        profile = self._profiles.get(device_id)
+        if profile is not None and self._listed(device_id) is None:
+            self._profiles.forget(device_id)
+            self._duplicates.disown(instance)
+            return None
+        return profile
 
-    async def _has(self, claim: IAm) -> bool:
-        return await self._is_there(self._profiles.met(claim))
-
-    async def _is_there(self, profile: Profile) -> bool:
-        """Read the device object's name, which every device has; one of another number says that it has no such."""
+    def _listed(self, device_id: str) -> Device | None:
         try:
-            await self._reader.one(profile, Ref(ObjectId(DEVICE, profile.instance), Prop.OBJECT_NAME))
-        except Refusal as refusal:
-            return not refusal.object_is_missing
-        except DeviceTimeout:
-            return False
-        return True
+            return self._ctx.commands.device(device_id)
+        except DeviceNotFound:
+            return None
+
+    def _id(self, instance: int) -> str:
+        return f"{self._ctx.name}.{instance}"
+
+    def _asked(self, claim: IAm) -> Profile:
+        """Return by what to ask whoever claims a number: the device's own profile only where that is."""
+        known = self._profiles.get(self._id(claim.instance))
+        if known is not None and known.station.place == claim.station.place:
+            return known
+        return self._profiles.stranger(claim)
+
+    async def _nameplate(self, claim: IAm) -> Nameplate | None:
+        return await nameplate(self._reader, self._asked(claim), vendor_id=claim.vendor_id)
+
+    async def _is_there(self, profile: Profile, *, tries: int = 1) -> bool | None:
+        """Read the device object's name, which every device has; one of another number says that it has no such.
+
+        None: nobody answers.
+        """
+        for _ in range(tries):
+            try:
+                await self._reader.one(profile, Ref(ObjectId(DEVICE, profile.instance), Prop.OBJECT_NAME))
+            except Refusal as refusal:
+                return not refusal.object_is_missing
+            except DeviceTimeout:
+                continue
+            return True
+        return None
 
 
 def _claim_of(known: Profile) -> IAm:

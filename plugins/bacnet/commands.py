@@ -79,7 +79,9 @@ def run(options: argparse.Namespace) -> int:
         sys.stderr.writelines(f"plantroom bacnet: {line}\n" for line in _complaints(answer))
         return FAILED
     if options.json:
-        sys.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.writelines(
+            f"{_plain(line)}\n" for line in json.dumps(answer, indent=2, ensure_ascii=False).split("\n")
+        )
     else:
         sys.stdout.writelines(f"{line}\n" for line in _lines(options.what, answer))
     return DONE
@@ -150,9 +152,9 @@ def _complaints(answer: Any) -> Iterable[str]:
     if not isinstance(answer, dict):
         yield str(answer)
         return
-    yield f"{answer.get('title')}: {answer.get('detail')} ({answer.get('code')})"
+    yield _plain(f"{answer.get('title')}: {answer.get('detail')} ({answer.get('code')})")
     for fault in answer.get("errors", ()):
-        yield f"  {fault['field']}: {fault['message']}"
+        yield f"  {fault['field']}: {_plain(fault['message'])}"
 
 
 def _lines(what: str, answer: Any) -> Iterable[str]:
@@ -181,11 +183,14 @@ def _cell(value: Any) -> str:
     match value:
         case None:
             return "-"
-        case str():
-            return value
-        case {"detail": str(detail)}:
-            return detail
-    return json.dumps(value, ensure_ascii=False)
+        case str() | {"detail": str()}:
+            return _plain(value if isinstance(value, str) else value["detail"])
+    return _plain(json.dumps(value, ensure_ascii=False))
+
+
+def _plain(text: str) -> str:
+    """Write a text so that it shows and does nothing: names in devices may hold what commands a terminal."""
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> Iterable[str]:

@@ -10,12 +10,14 @@ import attrs
 from core.plugin import Clock
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.client import Client
+from plugins.bacnet.duplicates import MOST_PLACES
 from plugins.bacnet.protocol import IAm
 from plugins.bacnet.wire.datatypes import ObjectId
 from plugins.bacnet.wire.who_has import IHave, WhoHas
 
 _ROUNDS = 2
 _LONGEST_WAIT_S = 10.0
+MOST_ANSWERS = 20_000
 
 
 class _Listening(Protocol):
@@ -26,21 +28,30 @@ class _Listening(Protocol):
 
 @attrs.define(eq=False)
 class RollCall:
-    """Who answered one Who-Is, within ``ranges`` of device numbers (empty: all)."""
+    """Who answered one Who-Is, within ``ranges`` of device numbers (empty: all).
+
+    ``left_out`` counts answers beyond `MOST_ANSWERS`, or from more places with one number than are looked at.
+    """
 
     ranges: Sequence[tuple[int, int]]
     answers: dict[int, dict[Station, IAm]] = attrs.field(factory=dict)
     last_new: float = 0.0
+    left_out: int = 0
+    _count: int = 0
 
     def note(self, i_am: IAm, now: float) -> None:
         """Take an answer in; the same device heard on two of our interfaces counts once."""
         if self.ranges and not any(low <= i_am.instance <= high for low, high in self.ranges):
             return
-        places = self.answers.setdefault(i_am.instance, {})
-        place = i_am.station.place
-        if place not in places:
-            places[place] = i_am
-            self.last_new = now
+        places, place = self.answers.get(i_am.instance, {}), i_am.station.place
+        if place in places:
+            return
+        if self._count >= MOST_ANSWERS or len(places) >= MOST_PLACES:
+            self.left_out += 1
+            return
+        self.answers.setdefault(i_am.instance, places)[place] = i_am
+        self._count += 1
+        self.last_new = now
 
     def heard_from(self, target: Station) -> bool:
         """Tell whether a target answered, or anything behind it."""
@@ -62,7 +73,8 @@ class Search:
     def note(self, i_have: IHave, station: Station, now: float) -> None:
         """Take an answer in, if it is one to this question."""
         key = station.place, i_have.object
-        if self.wanted in (i_have.object, i_have.name) and key not in self.answers:
+        is_new = key not in self.answers and len(self.answers) < MOST_ANSWERS
+        if is_new and self.wanted in (i_have.object, i_have.name):
             self.answers[key] = i_have, station
             self.last_new = now
 

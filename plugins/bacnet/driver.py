@@ -213,6 +213,8 @@ class BacnetDriver:
         return self._clients[station.interface]
 
     def _heard(self, i_am: IAm) -> None:
+        if i_am.is_absurd or i_am.station.ip == self._client(i_am.station).interface.broadcast:
+            return
         solicited = self._discovery.asks
         self._discovery.note(i_am)
         if i_am.instance != self._config.device.instance:

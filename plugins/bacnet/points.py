@@ -18,6 +18,9 @@ from plugins.bacnet.units import unit_name, unit_symbol
 from plugins.bacnet.values import kind_of
 from plugins.bacnet.wire.datatypes import Datum, ObjectId, Ref
 
+MOST_STATES = 1000
+"""How many states a point has at most; a device that says more of an object is not believed."""
+
 _ABSURD = 3.0e38  # a device's way to say that there is no limit
 
 
@@ -95,7 +98,7 @@ class _About:
     def number(self, *props: Prop) -> float | None:
         for prop in props:
             match self.items(prop):
-                case [int() | float() as number]:
+                case [int() | float() as number] if math.isfinite(number):
                     return number
         return None
 
@@ -120,7 +123,7 @@ class _About:
 
     def _many_states(self) -> dict[str, str] | None:
         texts: list[Any] = list(self.items(Prop.STATE_TEXT))
-        count = int(self.number(Prop.NUMBER_OF_STATES) or len(texts))
+        count = min(int(self.number(Prop.NUMBER_OF_STATES) or len(texts)), MOST_STATES)
         states = {}
         for state in range(1, count + 1):
             listed = text_in(texts[state - 1 : state])

@@ -20,6 +20,7 @@ from core.plugin import (
     Source,
     batch_of,
 )
+from plugins.bacnet.addresses import Station
 from plugins.bacnet.columns import Columns, Place
 from plugins.bacnet.engine import Request
 from plugins.bacnet.errors import Refusal, UnusableValue, read_error
@@ -128,7 +129,7 @@ class Plan:
     ``state`` is what the device's profile was when it was made.
     """
 
-    state: tuple[int, bool, frozenset[Ref]]
+    state: tuple[Station, int, bool, frozenset[Ref]]
     asked: tuple[Part, ...]
     singly: tuple[Part, ...]
 

@@ -112,9 +112,9 @@ class Profile:
         return _LIST_NAMES[self.whole_list]
 
     @property
-    def state(self) -> tuple[int, bool, frozenset[Ref]]:
+    def state(self) -> tuple[Station, int, bool, frozenset[Ref]]:
         """What a plan depends on: a plan made under another state is made anew."""
-        return self.values.octets, self.multiple, frozenset(self.loners)
+        return self.station, self.values.octets, self.multiple, frozenset(self.loners)
 
     def refuses_multiple(self, now: float) -> None:
         """Note that it does not know ReadPropertyMultiple."""

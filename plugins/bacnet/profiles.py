@@ -56,6 +56,14 @@ class Profiles:
             return known
         return self._begin(i_am.instance, i_am.station, i_am.max_apdu, can_segment=i_am.can_segment)
 
+    def stranger(self, i_am: IAm) -> Profile:
+        """Return by what to ask a device that only says who it is; nothing of it is kept."""
+        return Profile.begin(i_am.instance, i_am.station, i_am.max_apdu, self._traffic, can_segment=i_am.can_segment)
+
+    def forget(self, device_id: str) -> None:
+        """Forget where a device is that is listed no more; what was learned of it waits for its return."""
+        self._profiles.pop(device_id, None)
+
     def restored(self, device: Device, interface: str) -> Profile:
         """Begin with what the registry kept of a device; raises ValueError where that is not enough to ask it."""
         kept = device.attributes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import attrs
 
@@ -14,6 +15,7 @@ from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.network_messages import MessageType, NetworkNumber
 
 _MOST_ROUTERS = 1000
+_MOST_NETWORKS = 4096
 _NO_WAY = 1  # reason of a Reject-Message-To-Network: the router does not find the network (6.4.4)
 
 
@@ -34,6 +36,7 @@ class Routers:
         self.last_new = 0.0
         self._clock = clock
         self._routers: dict[Station, Router] = {}
+        self._said: dict[tuple[Station, int], None] = {}
         self._readers: dict[int, Callable[[bytes, int, Station], None]] = {
             MessageType.I_AM_ROUTER_TO_NETWORK: self._leads,
             MessageType.NETWORK_NUMBER_IS: self._number_is,
@@ -66,6 +69,7 @@ class Routers:
             router.unreachable &= set(router.networks)
             if not router.networks:
                 del self._routers[router.station]
+        self._said = {key: None for key in self._said if self._leads_to(*key)}
 
     def _leads(self, data: bytes, at: int, station: Station) -> None:
         networks = messages.read_i_am_router(data, at)
@@ -79,6 +83,24 @@ class Routers:
             self.last_new = now
         router.networks |= dict.fromkeys(networks, now)
         router.unreachable.difference_update(networks)
+        for network in networks:
+            self._said.pop((station, network), None)
+            self._said[station, network] = None
+        for key in list(islice(self._said, max(len(self._said) - _MOST_NETWORKS, 0))):
+            self._drop(*key)
+
+    def _leads_to(self, station: Station, network: int) -> bool:
+        router = self._routers.get(station)
+        return router is not None and network in router.networks
+
+    def _drop(self, station: Station, network: int) -> None:
+        """Forget what was said again the longest ago, where more is said than any site has."""
+        del self._said[station, network]
+        router = self._routers[station]
+        del router.networks[network]
+        router.unreachable.discard(network)
+        if not router.networks:
+            del self._routers[station]
 
     def _number_is(self, data: bytes, at: int, _station: Station) -> None:
         said = messages.read_number_is(data, at)

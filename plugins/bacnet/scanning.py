@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from core.plugin import Context, Device, DeviceTimeout, Inventory, ScanReport, ScanRequest
 from plugins.bacnet.addresses import Station, parse_station
 from plugins.bacnet.claims import Claims
 from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig, parse_range
-from plugins.bacnet.discovery import Discovery, RollCall
-from plugins.bacnet.duplicates import Duplicates
+from plugins.bacnet.discovery import MOST_ANSWERS, Discovery, RollCall
+from plugins.bacnet.duplicates import MOST_PLACES, Duplicates
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.examination import Examination
 from plugins.bacnet.profile import Profile
@@ -50,7 +51,8 @@ class Scanner:
 
     async def scan(self, request: ScanRequest, report: ScanReport) -> None:
         """Find devices and examine them; raises Invalid for a request that makes no sense."""
-        ranges = ranges_of(request.instances) or [parse_range(text) for text in self._config.scan.instances]
+        wanted = ranges_of(request.instances)
+        ranges = wanted or [parse_range(text) for text in self._config.scan.instances]
         asked = targets_of(self._clients, request.targets)
         targets = asked or configured_targets(self._config, self._clients)
         broadcast = () if asked else tuple(self._clients.values())
@@ -58,8 +60,15 @@ class Scanner:
         report.progress("who-is", 0)
         started = self._ctx.clock.monotonic()
         call = await self._discovery.call(ranges, broadcast, targets)
-        found = await self._chosen(call, report)
+        found = await self._chosen(call, {low for low, high in wanted if low == high}, report)
         self._warn_of_conflicts(started, report)
+        if call.left_out:
+            report.warn(
+                "scan.too_many",
+                f"{call.left_out} answers to Who-Is were left out: more than {MOST_ANSWERS} came, or more than "
+                f"{MOST_PLACES} from different places with one device number.",
+                "Scan by ranges of device numbers (`instances`), and look for what floods the network with I-Am.",
+            )
         self._warn_of_silence(call, targets, report)
         if not call.answers and not asked:
             self._warn_of_nothing(report)
@@ -129,20 +138,24 @@ class Scanner:
         """Have a device read where it was examined from now on."""
         before = self._profiles.get(inventory.device.id)
         if before is not None and before.station.place != profile.station.place:
-            self._ctx.log.info(
-                "device_moved", device=inventory.device.id, before=str(before.station), now=str(profile.station)
-            )
+            event = "device_moved" if self.claims.is_listed_as(inventory.device) else "device_replaced"
+            self._ctx.log.info(event, device=inventory.device.id, before=str(before.station), now=str(profile.station))
         self._profiles.put(profile)
 
-    async def _chosen(self, call: RollCall, report: ScanReport) -> list[IAm]:
+    async def _chosen(self, call: RollCall, named: AbstractSet[int], report: ScanReport) -> list[IAm]:
         """Take one device for each number; warn of numbers that more than one has."""
         own = self._config.device.instance
         if own in call.answers:
             self._warn_of_our_number(list(call.answers[own]), report)
         others = [(instance, places) for instance, places in sorted(call.answers.items()) if instance != own]
-        judged = await together(self.claims.judge(instance, places) for instance, places in others)
-        for instance, _places in others:
-            self._warn_of_duplicate(instance, report)
+        judged = await together(
+            self.claims.judge(instance, places, named=instance in named) for instance, places in others
+        )
+        for (instance, places), chosen in zip(others, judged, strict=True):
+            if self._duplicates.get(instance) is not None:
+                self._warn_of_duplicate(instance, report)
+            elif chosen is None and self._profiles.get(f"{self._ctx.name}.{instance}") is not None:
+                self._warn_of_pretender(instance, places, report)
         return [i_am for i_am in judged if i_am is not None]
 
     def _warn_of_duplicate(self, instance: int, report: ScanReport) -> None:
@@ -152,10 +165,26 @@ class Scanner:
         listed = "none of them is listed, since a write might reach the wrong one"
         if duplicate.kept is not None:
             listed = f"the one at {duplicate.kept}, which was there first, stays, and no other is listed"
+        if duplicate.kept_is_silent:
+            report.warn(
+                "device.duplicate",
+                f"Device number {instance} is claimed at {duplicate.claimed} by another device than the one at "
+                f"{duplicate.kept}, which is listed and does not answer; it is not taken for that one.",
+                f"Where it is its replacement, scan with instances [{instance}]; else give it a number of its own.",
+            )
+            return
         report.warn(
             "device.duplicate",
             f"Device number {instance} is used at {duplicate}; {listed}.",
             "Give each device a number of its own, then scan again.",
+        )
+
+    def _warn_of_pretender(self, instance: int, places: Mapping[Station, IAm], report: ScanReport) -> None:
+        report.warn(
+            "device.unreadable",
+            f"{' and '.join(map(str, places))} answered Who-Is as device {instance}, which is silent where it is "
+            "listed, but does not say who it is; it is not taken for that one.",
+            "Check whether a router or firewall on the way back drops its answers, then scan again.",
         )
 
     def _warn_of_conflicts(self, started: float, report: ScanReport) -> None:

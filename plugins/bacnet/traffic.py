@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from weakref import WeakValueDictionary
 
 from core.plugin import Clock
 from plugins.bacnet.addresses import Station
@@ -125,14 +126,17 @@ class Traffic:
         self._clock = clock
         self._busy = 0
         self._line: deque[Network] = deque()
-        self._networks: dict[tuple[str, Station | None, int | None], Network] = {}
+        self._networks: WeakValueDictionary[tuple[str, Station | None, int | None], Network] = WeakValueDictionary()
 
     def lane(self, station: Station) -> Lane:
         """Open the way to a device."""
         return Lane(self.network(station))
 
     def network(self, station: Station) -> Network:
-        """Return the network that a device is on; one behind a router begins with one request at a time."""
+        """Return the network that a device is on; one behind a router begins with one request at a time.
+
+        It is known for as long as there is a lane to it: what strangers claim to be behind leaves nothing.
+        """
         key = station.interface, station.router, station.network
         network = self._networks.get(key)
         if network is None:

@@ -13,8 +13,9 @@ import attrs
 
 from core.clock import SystemClock
 from core.defaults import in_memory_services
+from core.errors import DeviceNotFound
 from core.events import EventBus
-from core.model import Inventory, Point
+from core.model import Device, Inventory, Point
 from core.plugin import Context, PointGroup, ScanRequest, Source, logger
 from core.readings import ReadingBatch
 from core.storage import open_storage
@@ -52,10 +53,23 @@ class Report:
 
 
 @attrs.define
+class Listed:
+    """The devices that were found, as the kernel tells them."""
+
+    inventories: dict[str, Inventory] = attrs.field(factory=dict)
+
+    def device(self, device_id: str) -> Device:
+        if device_id not in self.inventories:
+            raise DeviceNotFound(f"No device has the id {device_id!r}.")
+        return self.inventories[device_id].device
+
+
+@attrs.define
 class House:
     """A running plugin; ``published`` are the readings that it handed over unasked."""
 
     plugin: BacnetPlugin
+    listed: Listed
     published: list[ReadingBatch] = attrs.field(factory=list)
 
     @property
@@ -65,6 +79,7 @@ class House:
     async def scan(self) -> Report:
         report = Report()
         await self.driver.scan(ScanRequest(), report)
+        self.listed.inventories |= report.inventories
         return report
 
     @staticmethod
@@ -108,6 +123,7 @@ async def house_at(folder: Path, network: Network, **options: Any) -> AsyncItera
     """Run the plugin on one network; ``options`` as in the configuration."""
     clock = SystemClock()
     published: list[ReadingBatch] = []
+    listed = Listed()
     async with open_storage(folder) as storage:
         ctx = Context(
             name="bacnet",
@@ -116,7 +132,7 @@ async def house_at(folder: Path, network: Network, **options: Any) -> AsyncItera
             services=in_memory_services(clock),
             events=EventBus(),
             store=storage,
-            commands=None,
+            commands=listed,  # type: ignore[arg-type]
             data_dir=folder,
             publish=published.append,
             seen=lambda _device: None,
@@ -124,4 +140,4 @@ async def house_at(folder: Path, network: Network, **options: Any) -> AsyncItera
         plugin = BacnetPlugin(BacnetConfig(**({"networks": (network,), "timeout": 0.4} | options)), ctx)
         await storage.migrate("bacnet", plugin.register_migrations())
         async with plugin.lifespan():
-            yield House(plugin, published)
+            yield House(plugin, listed, published)

@@ -85,14 +85,17 @@ class BbmdRoutes:
         at, errors = "/bbmds/{address}", (DeviceRefused, DeviceTimeout)
         return [
             Route(
-                "GET", at, self.show, "Show a BBMD's tables", answer=BbmdAnswer, errors=errors, parameters=_PARAMETERS,
-                description=f"Reads the broadcast distribution table and the foreign devices. {_REFUSED}",
+                "GET", at, self.show, "Show a BBMD's tables", answer=BbmdAnswer, role=Role.OPERATOR, errors=errors,
+                parameters=_PARAMETERS,
+                description="Reads the broadcast distribution table and the foreign devices, with two requests to the "
+                f"address. {_REFUSED}",
             ),
             Route(
                 "PUT", f"{at}/bdt", self.write, "Write a BBMD's broadcast distribution table", body=BdtBody,
                 answer=BbmdAnswer, role=Role.ADMIN, errors=errors, parameters=_PARAMETERS,
                 description="Replaces the table, reads it back and answers it. Many BBMDs refuse this, as the standard "
-                f"lets them; our own takes it until the next start, when the configuration holds again. {_REFUSED}",
+                f"lets them; our own takes it until the next start, when the configuration holds again; it wants "
+                f"each BBMD once, itself among them. {_REFUSED}",
             ),
             Route(
                 "POST", f"{at}/fdt/remove", self.remove, "Remove a foreign device from a BBMD", body=RemoveBody,
@@ -115,6 +118,7 @@ class BbmdRoutes:
         elif client.own_bbmd is None:
             raise refused(bbmd, ResultCode.WRITE_BROADCAST_DISTRIBUTION_TABLE_NAK)
         else:
+            _check_own(bbmd, entries)
             client.own_bbmd.bdt = entries
         return await self._tables(bbmd)
 
@@ -142,7 +146,10 @@ class BbmdRoutes:
         return next((each for each in self._clients.values() if _is_at(each, bbmd)), None)
 
     def _nearest(self, bbmd: End) -> Client:
-        return nearest(self._clients, parse_station(named(bbmd)))
+        client = nearest(self._clients, parse_station(named(bbmd)))
+        if bbmd.ip == client.interface.broadcast:
+            raise _invalid("address", f"{bbmd.ip} is everybody in our subnet; name one BBMD.")
+        return client
 
 
 def _is_at(client: Client, end: End) -> bool:
@@ -156,6 +163,20 @@ def _answer(bbmd: End, bdt: Sequence[BdtEntry], fdt: Sequence[FdtEntry], *, ours
         [BdtItem(named(each.address), each.mask) for each in bdt],
         [FdtItem(named(each.address), each.ttl_s, each.remaining_s) for each in fdt],
     )
+
+
+def _check_own(bbmd: End, entries: Sequence[BdtEntry]) -> None:
+    """Refuse a table by which our BBMD would not work (J.4.3); raises Invalid, which names the entry."""
+    ends = [each.address for each in entries]
+    if bbmd not in ends:
+        raise _invalid("entries", f"A BBMD's table has to have the BBMD itself; add {named(bbmd)}.")
+    for index, end in enumerate(ends):
+        if end in ends[:index]:
+            raise _invalid(f"entries.{index}.address", f"{named(end)} is there twice; name each BBMD once.")
+
+
+def _invalid(field_name: str, why: str) -> Invalid:
+    return Invalid(why, errors=[FieldFault(field_name, Invalid.code, why)])
 
 
 def _end(text: str) -> End:

@@ -132,8 +132,9 @@ class NetworkRoutes:
             Route(
                 "GET", "/duplicates", self.duplicates, "List device numbers that two devices have",
                 answer=DuplicatesAnswer,
-                description="A device that was there first stays listed; where it cannot be told, none is. "
-                "It ends when only one device has the number, which is looked at once a minute and with each scan.",
+                description="A device that was there first stays listed, also while it is silent and another claims "
+                "its number; where it cannot be told, none is. It ends when only one device has the number, which is "
+                "looked at once a minute and with each scan; one that is silent is given up after three times.",
             ),
         ]  # fmt: skip
 

@@ -30,8 +30,9 @@ from bacpypes3.vlan import VirtualNetwork, VirtualNode
 
 from core.clock import Clock, SystemClock
 from core.defaults import in_memory_services
+from core.errors import DeviceNotFound
 from core.events import EventBus
-from core.model import Inventory, Point
+from core.model import Device, Inventory, Point
 from core.plugin import Context, PointGroup, Reason, ScanRequest, logger
 from core.readings import ReadingBatch
 from core.storage import open_storage
@@ -258,9 +259,25 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 @attrs.define
+class Listed:
+    """The devices that were found and not deleted, as the kernel tells them."""
+
+    devices: dict[str, Device] = attrs.field(factory=dict)
+
+    def device(self, device_id: str) -> Device:
+        if device_id not in self.devices:
+            raise DeviceNotFound(f"No device has the id {device_id!r}.")
+        return self.devices[device_id]
+
+    def put(self, inventory: Inventory) -> None:
+        self.devices[inventory.device.id] = inventory.device
+
+
+@attrs.define
 class Report:
     """What a scan told."""
 
+    listed: Listed = attrs.field(factory=Listed)
     inventories: dict[str, Inventory] = attrs.field(factory=dict)
     warnings: list[tuple[str, str, str]] = attrs.field(factory=list)
     steps: list[tuple[str, int, int | None]] = attrs.field(factory=list)
@@ -271,6 +288,7 @@ class Report:
 
     def found(self, inventory: Inventory) -> None:
         self.inventories[inventory.device.id] = inventory
+        self.listed.put(inventory)
 
     def counted(self, *, devices: int = 0, points: int = 0) -> None:
         self.counts.append((devices, points))
@@ -293,12 +311,14 @@ class House:
 
     plugin: BacnetPlugin
     seen: list[str]
+    listed: Listed = attrs.field(factory=Listed)
     published: list[ReadingBatch] = attrs.field(factory=list)
     live: list[tuple[set[str], float | None]] = attrs.field(factory=list)
     found: list[Inventory] = attrs.field(factory=list)
 
     async def scan(self, **request: Any) -> Report:
-        report = Report()
+        report = Report(self.listed)
+        self.listed.devices |= {device.id: device for device in request.get("known", ())}
         await self.plugin.driver.scan(ScanRequest(**request), report)
         return report
 
@@ -348,6 +368,12 @@ async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
             published: list[ReadingBatch] = []
             live: list[tuple[set[str], float | None]] = []
             found: list[Inventory] = []
+            listed = Listed()
+
+            def take(inventory: Inventory) -> None:
+                found.append(inventory)
+                listed.put(inventory)
+
             ctx = Context(
                 name="bacnet",
                 log=logger("bacnet"),
@@ -355,11 +381,11 @@ async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
                 services=in_memory_services(clock),
                 events=EventBus(),
                 store=storage,
-                commands=None,
+                commands=listed,  # type: ignore[arg-type]
                 data_dir=tmp_path,
                 publish=published.append,
                 seen=seen.append,
-                found=found.append,
+                found=take,
                 live=lambda points, every: live.append(({point.key for point in points}, every)),
             )
             network = Network(address, tuple(targets), foreign, bbmd)
@@ -367,6 +393,6 @@ async def start(tmp_path: Path) -> AsyncIterator[StartHouse]:
             plugin = BacnetPlugin(config, ctx)
             await storage.migrate("bacnet", plugin.register_migrations())
             await running.enter_async_context(plugin.lifespan())
-            return House(plugin, seen, published, live, found)
+            return House(plugin, seen, listed, published, live, found)
 
         yield start

@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from core.errors import DeviceRefused, DeviceTimeout, Invalid
+from core.plugin import Role
 from plugins.bacnet.config import Bbmd, Foreign
 from plugins.bacnet.routes.bbmds import BbmdRoutes, BdtBody, BdtItem, RemoveBody
 from plugins.bacnet.wire import bvll, bvll_tables
@@ -144,7 +145,9 @@ async def test_where_there_is_no_way_it_is_said(start):
         await BbmdRoutes(house.plugin.clients).show(None, address="192.0.2.1:47808")
 
 
-@pytest.mark.parametrize("text", ["nowhere", "0.0.0.0", "224.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", "5:1@10.0.0.1"])
+@pytest.mark.parametrize(
+    "text", ["nowhere", "0.0.0.0", "224.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", "5:1@10.0.0.1", "127.255.255.255"]
+)
 async def test_what_is_no_address_is_invalid(start, text):
     house = await start(HERE)
     with pytest.raises(Invalid):
@@ -184,3 +187,28 @@ async def test_an_address_of_ours_that_is_no_bbmd_says_so_as_it_says_to_others(s
         await routes.write(None, address=at, body=BdtBody(()))
     with pytest.raises(DeviceRefused, match="delete-foreign-device-table-entry-nak"):
         await routes.remove(None, address=at, body=RemoveBody("10.0.7.9:47808"))
+
+
+@pytest.mark.parametrize(
+    ("entries", "field", "why"),
+    [
+        ((), "entries", "add 127.0.0.90:47955"),
+        (("127.0.0.92:47955",), "entries", "add 127.0.0.90:47955"),
+        (("127.0.0.90:47955", "127.0.0.92:47955", "127.0.0.92:47955"), "entries.2.address", "there twice"),
+        (("127.0.0.90:47955",) * 2, "entries.1.address", "there twice"),
+    ],
+)
+async def test_a_table_by_which_our_bbmd_would_not_work_is_refused(start, entries, field, why):
+    house = await start(HERE, bbmd=Bbmd(("127.0.0.99:47955",)))
+    routes, at = BbmdRoutes(house.plugin.clients), "127.0.0.90:47955"
+    before = await routes.show(None, address=at)
+    with pytest.raises(Invalid, match=why) as caught:
+        await routes.write(None, address=at, body=BdtBody(tuple(BdtItem(each) for each in entries)))
+    assert [fault.field for fault in caught.value.errors] == [field]
+    assert await routes.show(None, address=at) == before
+
+
+async def test_whoever_has_us_send_to_any_address_is_an_operator(start):
+    house = await start(HERE)
+    roles = {(route.method, route.path): route.role for route in BbmdRoutes(house.plugin.clients).routes}
+    assert roles["GET", "/bbmds/{address}"] is Role.OPERATOR

@@ -109,3 +109,29 @@ async def test_the_key_of_the_environment_is_sent(typed, aiohttp_server, monkeyp
     code, _out, err = await typed("networks", url=str(server.make_url("/")))
     assert (code, keys) == (1, ["k" * 32])
     assert "502" in err[0]
+
+
+async def test_what_a_device_calls_itself_commands_no_terminal(typed, aiohttp_server):
+    from aiohttp import web
+
+    name = "Pump \x1b[2J\x9b31m\u202e\r\nbacnet.1 \x07Zuluft \u00fc"
+    item = {"instance": 1, "address": "10.0.0.7", "object_id": "analog-input.1", "name": name, "known": {"a": name}}
+
+    async def answer(request):
+        if request.path.endswith("who-has"):
+            return web.json_response({"items": [item]})
+        return web.json_response({"title": "No", "detail": name, "code": "x", "errors": []}, status=422)
+
+    app = web.Application()
+    app.router.add_route("*", "/{rest:.*}", answer)
+    url = str((await aiohttp_server(app)).make_url("/"))
+    shown = r"Pump \u001b[2J\u009b31m\u202e\r\nbacnet.1 \u0007Zuluft \u00fc".replace(r"\u00fc", "\u00fc")
+    _code, out, _err = await typed("who-has", "Pump", url=url)
+    assert len(out) == 2
+    assert shown in out[1]
+    assert all(each.isprintable() for each in "".join(out))
+    _code, out, _err = await typed("--json", "who-has", "Pump", url=url)
+    assert all(each.isprintable() for each in "".join(out))
+    assert json.loads("\n".join(out)) == {"items": [item]}
+    _code, _out, err = await typed("networks", url=url)
+    assert err == [f"plantroom bacnet: No: {shown} (x)"]

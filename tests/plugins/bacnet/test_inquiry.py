@@ -58,6 +58,8 @@ async def test_only_those_that_are_asked_for_answer(site, start):
     assert [number for number, _at, _known in await who_is(house, targets=("127.0.0.91:47970",))] == [2001]
     assert [number for number, _at, _known in await who_is(house, targets=("2001:2@127.0.0.92:47970",))] == [3002]
     assert await who_is(house, targets=("127.0.0.99:47970",)) == []
+    everybody = await who_is(house, instances=(2001,), targets=("127.255.255.255:47970",))
+    assert [number for number, _at, _known in everybody] == [2001], "our subnet's own broadcast"
 
 
 async def test_two_devices_with_one_number_are_both_told(bench, site, start, until):
@@ -124,7 +126,14 @@ async def test_what_makes_no_sense_is_invalid(start, body, field):
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [(WhoIsBody(instances=("5-1",)), "instances.0"), (WhoIsBody(targets=("999.1.1.1",)), "targets.0")],
+    [
+        (WhoIsBody(instances=("5-1",)), "instances.0"),
+        (WhoIsBody(targets=("999.1.1.1",)), "targets.0"),
+        (WhoIsBody(targets=("127.0.0.1", "255.255.255.255")), "targets.1"),
+        (WhoIsBody(targets=("240.0.0.1:5",)), "targets.0"),
+        (WhoIsBody(targets=("224.0.0.1",)), "targets.0"),
+        (WhoIsBody(targets=("0.0.0.0:1",)), "targets.0"),
+    ],
 )
 async def test_whom_nobody_can_ask_is_invalid(start, body, field):
     house = await start(HERE)
