@@ -114,6 +114,7 @@ class Examination:
             listed = await self._whole_list(profile, whole)
             if listed is not None:
                 return listed
+        profile.whole_list = False
         refs = [Ref(itself, Prop.OBJECT_LIST, index) for index in range(1, count + 1)]
         answers = await self._reader.all(profile, refs, profile.values)
         missing = [ref for ref, answer in answers.items() if isinstance(answer, Refusal)]
