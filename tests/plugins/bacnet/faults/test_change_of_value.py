@@ -14,10 +14,10 @@ from plugins.simulator.faults import FaultKind
 from .conftest import Operate
 from .view import SUBJECT, View
 
-INTERVAL_S = 10.0
+INTERVAL_S = 30.0
 HOUR_S = 3600.0
 MORE = """
-    cov: {verify: 10}
+    cov: {verify: 30}
     points: [{match: "*", cov: true}]
 """
 
@@ -44,7 +44,7 @@ async def until_live(view: View, number: int, count: int) -> None:
     async def are_live() -> bool:
         return len(await view.live(number)) == count
 
-    await view.until(are_live, seconds=30.0)
+    await view.until(are_live, seconds=INTERVAL_S)
 
 
 async def until_stand(view: View, **wanted: int) -> None:
@@ -54,7 +54,7 @@ async def until_stand(view: View, **wanted: int) -> None:
         states = [state for state, _why in (await view.subscriptions()).values()]
         return {state: states.count(state) for state in set(states)} == wanted
 
-    await view.until(stand, seconds=120.0)
+    await view.until(stand, seconds=4 * INTERVAL_S)
 
 
 async def restart(view: View) -> None:
@@ -141,6 +141,6 @@ async def test_a_device_that_restarts_is_subscribed_to_again(live: View):
 async def test_live_points_of_a_device_that_falls_silent_turn_bad_as_fast_as_polled_ones(live: View):
     everything = dict.fromkeys(await live.points(), ("bad", "offline"))
     async with live.suffers(FaultKind.SILENT):
-        await live.until_amiss(everything, seconds=60.0)
+        await live.until_amiss(everything, seconds=4 * INTERVAL_S)
         assert (await live.device())["status"] == "offline"
     await until_live(live, SUBJECT, 10)

@@ -7,14 +7,14 @@ from plugins.simulator.faults import FaultKind
 from .conftest import Operate
 from .view import SUBJECT, outcome
 
-TRUNK = {"network": 3001, "controllers": 4, "points": 40, "latency": 0.02, "baud": 115_200}
+TRUNK = {"network": 3001, "controllers": 3, "points": 24, "latency": 0.02, "baud": 115_200}
 FIRST, DEAD = 20001, 20003
 
 
 async def test_the_others_on_a_trunk_stay_good_beside_a_dead_device_and_another_network_beside_a_dead_trunk(
     operate: Operate,
 ):
-    view = await operate(interval=1.5, timeout=0.6, points=10, controllers=1, trunks=[TRUNK])
+    view = await operate(interval=1.2, timeout=0.6, points=10, controllers=1, trunks=[TRUNK])
     trunk = range(FIRST, FIRST + TRUNK["controllers"])
     offline = dict.fromkeys(await view.points(DEAD), ("bad", "offline"))
     async with view.all_stay_good(DEAD):

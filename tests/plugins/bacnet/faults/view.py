@@ -15,7 +15,8 @@ from plugins.simulator.testing import Simulation
 
 SUBJECT = 7001
 STALE_AFTER = 2.5  # intervals
-LOOK_S = 0.05
+LOOK_S = 0.1
+SOON_S = 15.0
 STEP_S = 0.5
 
 Amiss: TypeAlias = tuple[str, str | None]
@@ -115,7 +116,7 @@ class View:
 
     # what is waited for
 
-    async def until(self, holds: Callable[[], Awaitable[Any]], *, seconds: float = 15.0) -> Any:
+    async def until(self, holds: Callable[[], Awaitable[Any]], *, seconds: float = SOON_S) -> Any:
         """Look until something is so; ``seconds`` are those of the house's clock."""
         if not isinstance(self._house.kernel.clock, ManualClock):
             return await self._house.until(holds, seconds=seconds)
@@ -129,7 +130,7 @@ class View:
         """Let time pass, where the clock is a manual one."""
         await self._house.clock.advance(seconds)
 
-    async def until_amiss(self, wanted: Mapping[str, Amiss], *, number: int = SUBJECT, seconds: float = 15.0) -> None:
+    async def until_amiss(self, wanted: Mapping[str, Amiss], *, number: int = SUBJECT, seconds: float = SOON_S) -> None:
         """Look until exactly these points are not good, for these reasons."""
         last: Mapping[str, Amiss] = {}
 
@@ -178,7 +179,7 @@ class View:
         async def is_shown() -> bool:
             return bool((await self.points())[key]["reading"]["value"] == data.value)
 
-        await self.until(is_shown)
+        await self.until(is_shown, seconds=SOON_S + 2 * self._interval)
 
     # what goes wrong meanwhile
 
