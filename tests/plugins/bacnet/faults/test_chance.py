@@ -73,3 +73,15 @@ async def test_an_answer_that_comes_twice_or_after_the_next_is_never_taken_for_a
         reordering = view.simulation.inject(FaultKind.REORDER, devices=[SUBJECT], probability=0.1)
         await view.until(has_struck_often)
         view.simulation.remove(reordering)
+
+
+async def test_noise_leaves_hardly_a_point_set_apart_for_long(operate: Operate):
+    view = await operate(points=60)
+    before = await view.figure("refusals_total")
+
+    async def has_struck_often() -> bool:
+        return await view.figure("refusals_total") >= before + 200
+
+    async with view.suffers(FaultKind.ABORT, probability=0.5):
+        await view.until(has_struck_often)
+    assert len((await view.profile())["isolated"]) <= 12, "six of sixty points: one that fails once is not at fault"

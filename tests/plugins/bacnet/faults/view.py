@@ -15,7 +15,7 @@ from plugins.simulator.testing import Simulation
 
 SUBJECT = 7001
 STALE_AFTER = 2.5  # intervals
-LOOK_S = 0.1
+LOOK_S = 0.05
 SOON_S = 15.0
 STEP_S = 0.5
 
@@ -119,7 +119,10 @@ class View:
     async def until(self, holds: Callable[[], Awaitable[Any]], *, seconds: float = SOON_S) -> Any:
         """Look until something is so; ``seconds`` are those of the house's clock."""
         if not isinstance(self._house.kernel.clock, ManualClock):
-            return await self._house.until(holds, seconds=seconds)
+            async with asyncio.timeout(seconds):
+                while not (held := await holds()):
+                    await asyncio.sleep(LOOK_S)
+                return held
         for _ in range(int(seconds / STEP_S)):
             if held := await holds():
                 return held
@@ -210,7 +213,7 @@ class View:
                         if _amiss(point["reading"]) is not None or not self._is_fresh(point, age_s):
                             return f"{point['id']} is {_amiss(point['reading'])}, {age_s:.3f} s old"
                 looks += 1
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(2 * LOOK_S)
 
         looking = asyncio.create_task(look())
         try:
