@@ -107,7 +107,6 @@ async def test_these_points_turn_bad_and_no_others_and_all_are_good_again_withou
         if "device.timeout" in case.write:
             assert "may have been carried out" in written.json["detail"]
         assert await view.amiss() == wanted
-    await view.follows()
     await view.follows(READ)
     assert outcome(await view.write(WRITTEN, before + 2.0)) == FINE
     assert view.value(WRITTEN) == before + 2.0

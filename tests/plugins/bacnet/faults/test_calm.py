@@ -110,7 +110,7 @@ async def says_that_it_can_segment(view):
     await profile_says(view, segmentation=True, object_list="whole")
 
 
-MULTIPLE = {"services": ["read-property-multiple"]}
+TOO_MUCH = {"services": ["read-property-multiple"], "reason": "out-of-resources"}
 
 CASES = {
     "answers late": Case(
@@ -120,7 +120,7 @@ CASES = {
         kind=FaultKind.DELAY,
         parameters={"seconds": 0.3},
         strikes=answers_after_the_first_try,
-        house={"points": 20, "interval": 0.8},
+        house={"points": 20, "interval": 0.6},
     ),
     "loses a message now and then": Case(
         kind=FaultKind.LOSS,
@@ -135,12 +135,7 @@ CASES = {
         strikes=reads_one_by_one,
         is_over=reads_one_by_one_for_an_hour_or_until_told_to_learn_anew,
     ),
-    "rejects ReadPropertyMultiple": Case(
-        kind=FaultKind.REJECT, parameters={"reason": "unrecognized-service", **MULTIPLE}, strikes=reads_one_by_one
-    ),
-    "aborts what is too much": Case(
-        kind=FaultKind.ABORT, parameters={"reason": "out-of-resources", **MULTIPLE}, strikes=is_asked_for_little_at_once
-    ),
+    "aborts what is too much": Case(kind=FaultKind.ABORT, parameters=TOO_MUCH, strikes=is_asked_for_little_at_once),
     "chokes on one object": Case(
         kind=FaultKind.CHOKE, parameters={"objects": ["analog-input.3"]}, strikes=has_one_set_apart
     ),
