@@ -127,6 +127,7 @@ class Examination:
             listed = await self._whole_list(profile, whole)
             if listed is not None:
                 return listed
+        profile.whole_list = False
         return await self._list_by_index(profile, itself, count)
 
     async def _list_by_index(self, profile: Profile, itself: ObjectId, count: int) -> ObjectList:

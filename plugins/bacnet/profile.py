@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -70,7 +70,8 @@ class Profile:
     ``multiple`` says whether it knows ReadPropertyMultiple, ``write_multiple`` whether WritePropertyMultiple,
     ``whole_list`` whether it tells its object list at once (None: it has not been asked). ``loners`` are properties
     that make a whole request fail and are asked for alone, with the (monotonic) time from which on they are tried with
-    others again. Values and texts have budgets of their own, since only the size of values is known beforehand.
+    others again; ``suspects`` are those that did so once, and were not answered with others since. Values and texts
+    have budgets of their own, since only the size of values is known beforehand.
     """
 
     instance: int
@@ -86,6 +87,7 @@ class Profile:
     write_multiple_again_at: float = 0.0
     whole_list: bool | None = None
     loners: dict[Ref, float] = attrs.field(factory=dict)
+    suspects: set[Ref] = attrs.field(factory=set)
     cov_slots: int | None = None
     values: Budget = attrs.field()
     texts: Budget = attrs.field()
@@ -133,6 +135,26 @@ class Profile:
     def isolate(self, ref: Ref, now: float) -> None:
         """Note that a property makes a whole request fail."""
         self.loners[ref] = now + TRIED_AGAIN_AFTER_S
+
+    def suspect(self, refs: Collection[Ref], now: float) -> None:
+        """Note that a request for one object's properties failed; once may be noise, twice in a row isolates them."""
+        if not self.suspects.issuperset(refs):
+            self.suspects.update(refs)
+            return
+        self.suspects.difference_update(refs)
+        for ref in refs:
+            self.isolate(ref, now)
+
+    def trust(self, refs: Iterable[Ref]) -> None:
+        """Note that properties were answered with one request."""
+        if self.suspects:
+            self.suspects.difference_update(refs)
+
+    def forgive(self, refs: Iterable[Ref]) -> None:
+        """Isolate none of these properties: what failed was not theirs."""
+        for ref in refs:
+            self.suspects.discard(ref)
+            self.loners.pop(ref, None)
 
     def reconsider(self, clock: Clock) -> None:
         """Try again what was refused long ago."""

@@ -78,11 +78,11 @@ class Reader:
 
         Where the device refuses the request as a whole, it is torn in two until what is wrong stands alone.
         """
-        return _spared(profile, refs, await self._chunk(profile, refs, budget))
+        return await _fairly(profile, refs, self._chunk(profile, refs, budget))
 
     async def torn(self, profile: Profile, refs: Sequence[Ref], budget: Budget, refusal: Refusal) -> list[Answer]:
         """Read properties with smaller requests after one for all of them was refused; raises DeviceTimeout."""
-        return _spared(profile, refs, await self._torn(profile, refs, budget, refusal))
+        return await _fairly(profile, refs, self._torn(profile, refs, budget, refusal))
 
     async def alive(self, profile: Profile) -> None:
         """Ask the least that any device answers, once for all who want to know; raises DeviceTimeout."""
@@ -172,6 +172,7 @@ class Reader:
         except Refusal as refusal:
             return await self._torn(profile, refs, budget, refusal)
         budget.fits(cost(refs), self.clock)
+        profile.trust(refs)
         return answers
 
     async def _torn(self, profile: Profile, refs: Sequence[Ref], budget: Budget, refusal: Refusal) -> list[Answer]:
@@ -181,8 +182,7 @@ class Reader:
         elif refusal.answer_is_too_long:
             budget.shrink(cost(refs), now)
         elif len({ref.object for ref in refs}) == 1:
-            for ref in refs:
-                profile.isolate(ref, now)
+            profile.suspect(refs, now)
         if refusal.service_is_missing or len(refs) == 1:
             return await self._singles(profile, refs)
         left, right = halves(refs)
@@ -289,9 +289,15 @@ class _Awaited(Errand):
             self.outcome.set_result(outcome)
 
 
-def _spared(profile: Profile, refs: Sequence[Ref], answers: list[Answer]) -> list[Answer]:
-    """Isolate nothing where several objects failed, and no other did not: it is the device that is unwell, then."""
-    if len({ref.object for ref in refs}) > 1 and all(isinstance(answer, Refusal) for answer in answers):
-        for ref in refs:
-            profile.loners.pop(ref, None)
+async def _fairly(profile: Profile, refs: Sequence[Ref], work: Awaitable[list[Answer]]) -> list[Answer]:
+    """Isolate nothing where of several objects each failed, or one got no answer: it is the device that is unwell."""
+    several = len({ref.object for ref in refs}) > 1
+    try:
+        answers = await work
+    except DeviceTimeout:
+        if several:
+            profile.forgive(refs)
+        raise
+    if several and all(isinstance(answer, Refusal) for answer in answers):
+        profile.forgive(refs)
     return answers

@@ -62,6 +62,7 @@ class Round:
                 self.refused.append((part, refusal))
             else:
                 self._profile.values.fits(part.cost, self._clock)
+                self._profile.trust(part.refs)
         elif isinstance(outcome, Refusal):
             self.refused.append((part, outcome))
         else:

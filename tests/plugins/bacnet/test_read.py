@@ -88,6 +88,7 @@ async def test_a_device_that_fails_whole_requests_for_one_object_keeps_the_other
     device.chokes_on = 5
     rows = await house.read(group)
     assert [reason for _value, reason, _error in rows.values()] == [Reason.NONE] * 8
+    assert len(await house.read(group)) == 8
     device.requests = 0
     assert len(await house.read(group)) == 8
     assert device.requests == 3
