@@ -13,6 +13,8 @@ LOOPBACK_PREFIX = 8
 
 ALL_STATIONS = "*"
 
+_EVERYBODY = ipaddress.IPv4Address("255.255.255.255")
+
 _STATION = re.compile(r"^(?:(?P<net>\d+):(?P<mac>\d{1,3}|0x[0-9a-fA-F]+|\*)@)?(?P<ip>[0-9.]+)(?::(?P<port>\d+))?$")
 
 
@@ -130,7 +132,7 @@ def _check_ip(text: str, example: str) -> None:
 
 
 def _is_single(address: ipaddress.IPv4Address) -> bool:
-    return not (address.is_unspecified or address.is_multicast or address.is_reserved)  # 255.255.255.255 is reserved
+    return not (address.is_unspecified or address.is_multicast or address == _EVERYBODY)
 
 
 def _port(text: str) -> int:
