@@ -13,7 +13,7 @@ PlantroomError                    500
 │   ├── Invalid, ValueNotSuitable 422  TooManyRequests                 429
 ├── DeviceError                        the equipment's fault
 │   ├── DeviceRefused             502
-│   └── DeviceTimeout, DeviceOffline   504
+│   └── DeviceTimeout, DeviceOffline   504  NotSent: nothing was sent to it
 └── Unavailable                   503  PluginNotRunning                503
 """
 
@@ -64,6 +64,7 @@ __all__ = [
     "MalformedBody",
     "MethodNotAllowed",
     "NotFound",
+    "NotSent",
     "NotWritable",
     "PermissionDenied",
     "PlantroomError",
@@ -180,6 +181,15 @@ class DeviceOffline(DeviceTimeout):
         "bacnet.2001 has been offline since its last poll: 2001:1@127.0.0.1:47809 did not answer within 1.5 s.",
         _VALUE,
     )
+
+
+class NotSent(DeviceTimeout):
+    """A device was silent before a write or a deed could be sent to it: nothing was changed."""
+
+    def __init__(
+        self, detail: str = "The device did not answer the write before this one, so that this one was not sent."
+    ) -> None:
+        super().__init__(detail)
 
 
 class Unavailable(PlantroomError):

@@ -10,7 +10,7 @@ from core.plugin import Context, Inventory
 from plugins.bacnet.config import PointRule
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.objects import DEVICE, TYPES, Prop
-from plugins.bacnet.points import point_of, questions, ruled, text_in
+from plugins.bacnet.points import has_priority_array, point_of, questions, ruled, text_in
 from plugins.bacnet.profile import Profile, attributes_of
 from plugins.bacnet.progress import Effort
 from plugins.bacnet.protocol import Answer, IAm
@@ -21,6 +21,7 @@ from plugins.bacnet.wire.enumerations import type_name
 _MOST_STATES = 1000
 _LIST_ITEM = 5  # octets of one object id in an answer
 _LIST_FRAME = 20
+_OF_ARRAYS = (Prop.RELINQUISH_DEFAULT, Prop.PRIORITY_ARRAY)  # `has_priority_array` judges these
 
 _ABOUT_DEVICE = (
     Prop.OBJECT_NAME,
@@ -71,6 +72,7 @@ class Examination:
             effort.began(len(wanted))
         answers = await self._reader.all(profile, refs, profile.texts, told=_telling(effort, len(refs)))
         answers |= await self._reader.all(profile, _missing_state_texts(answers), profile.texts)
+        await self._ask_again(profile, wanted, answers)
         skipped = Counter(type_name(item.type) for item in objects if item.type not in TYPES and item.type != DEVICE)
         device = self._ctx.device(
             str(profile.instance),
@@ -93,9 +95,8 @@ class Examination:
         )
         made = (point_of(device, object_id, answers) for object_id in wanted)
         points = [ruled(point, self._rules, interval=self._interval) for point in made if point is not None]
-        unread = {
-            str(ref.object) for ref, answer in answers.items() if isinstance(answer, Refusal) and answer.is_passing
-        }
+        unread = {str(ref.object) for ref, answer in answers.items() if _is_untold(ref, answer, answers)}
+        unread |= {str(object_id) for object_id in wanted if has_priority_array(object_id, answers) is None}
         return Inventory(device, points, listed.complete, frozenset(f"{device.id}.{key}" for key in unread))
 
     async def object_list(self, profile: Profile, itself: ObjectId) -> ObjectList:
@@ -120,6 +121,13 @@ class Examination:
         answers |= await self._reader.all(profile, missing, profile.values)
         return ObjectList.of(*(() if isinstance(answer, Refusal) else answer for answer in answers.values()))
 
+    async def _ask_again(self, profile: Profile, wanted: Sequence[ObjectId], answers: dict[Ref, Answer]) -> None:
+        """Ask by itself what tells of a priority array, and then for that, where the device did not say it."""
+        for prop in (Prop.RELINQUISH_DEFAULT, Prop.PRIORITY_ARRAY):
+            for object_id in wanted:
+                if has_priority_array(object_id, answers) is None:
+                    answers |= await self._reader.all(profile, [Ref(object_id, prop)], profile.texts)
+
     async def _whole_list(self, profile: Profile, whole: Ref) -> ObjectList | None:
         """Read the object list with one request, in segments where it is long; None where the device refuses."""
         try:
@@ -141,6 +149,15 @@ def _missing_state_texts(answers: Mapping[Ref, Answer]) -> list[Ref]:
                 case (int() as count,) if count <= _MOST_STATES:
                     missing += [Ref(ref.object, Prop.STATE_TEXT, state) for state in range(1, count + 1)]
     return missing
+
+
+def _is_untold(ref: Ref, answer: Answer, answers: Mapping[Ref, Answer]) -> bool:
+    """Tell whether an answer says nothing of its object now; a text too long for any answer will never be told."""
+    if not isinstance(answer, Refusal) or not answer.is_passing or ref.property in _OF_ARRAYS:
+        return False
+    if ref.property == Prop.STATE_TEXT and Ref(ref.object, Prop.STATE_TEXT, 1) in answers:
+        return ref.index is not None
+    return not answer.is_of_length
 
 
 def _telling(effort: Effort | None, questions: int) -> Callable[[int], None]:
