@@ -48,14 +48,14 @@ class Once:
     def _ended(self, asked_id: str, outcome: asyncio.Future[Any]) -> None:
         del self._under_way[asked_id]
         if not outcome.cancelled():
-            outcome.exception()  # as below
+            outcome.exception()  # noted here, since whoever asked may have gone
 
 
 def settle(outcome: asyncio.Future[Any], result: Any) -> None:
     """Tell whoever waits what something came to; an exception is raised to them."""
     if isinstance(result, Exception):
         outcome.set_exception(result)
-        outcome.exception()  # noted here, since whoever asked may have gone
+        outcome.exception()  # as where it has ended
     else:
         outcome.set_result(result)
 

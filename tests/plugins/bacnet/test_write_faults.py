@@ -60,7 +60,7 @@ class Watch:
 
 @pytest.fixture
 async def site(bench, plantroom):
-    equipment = bench.device(THERE, 2001, [bench.analog_input(1), bench.analog_output(1)])
+    equipment = bench.device(THERE, 2001, [bench.analog_input(1), bench.analog_output(1, description="Old")])
     site = await plantroom(YAML)
     await site.value_of("bacnet.2001.analog-input.1")
     site.equipment, site.watch = equipment, Watch(equipment)
