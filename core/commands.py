@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
 
 import attrs
 import structlog
 
 from core.clock import Clock
+from core.deeds import Deeds
 from core.errors import (
     Conflict,
-    DeviceTimeout,
+    Invalid,
+    NotSent,
     NotWritable,
     PlantroomError,
     PluginError,
@@ -21,30 +24,37 @@ from core.errors import (
     ValueNotSuitable,
 )
 from core.exchange import LONGEST_READ_S
-from core.holders import Holder, Holders, held
+from core.holders import Holder, Holders
 from core.leases import Leases
-from core.model import Command, Deed, Device, Done, Point, Priorities, Source, Value, WriteResult, Written
+from core.model import (
+    Command,
+    Deed,
+    Device,
+    Done,
+    Point,
+    Priorities,
+    Reading,
+    Source,
+    Taken,
+    Value,
+    WriteResult,
+    Written,
+)
 from core.once import Once
-from core.owner import owned_by
+from core.outcomes import Outcome, error_in, is_silence, result_of
 from core.plugin import Store
 from core.polls import Polls, group_of
 from core.readings import Chunk, Row, batch_of
-from core.records import Record, Records
+from core.records import Records
 from core.registry import PointEntry, Registry
 from core.services import BatchWriter, Driver, InputOverride
-from core.tasks import end_tasks
+from core.turns import GIVEN_UP, LONGEST_WRITE_S, Turns, late, within
 from core.values import suitable
 
-LONGEST_WRITE_S = 20.0
 LONGER_FOR_EACH_S = 1.0
 """How many more seconds a driver has for each further command that it carries out at once."""
 
 AT_ONCE = 50
-
-_STEP_S = 1e-6  # so that records of one moment keep their order
-_GIVEN_UP = "The write was given up: Plantroom is stopping. It may have been carried out."
-
-ResultT = TypeVar("ResultT")
 
 
 @attrs.define(eq=False)
@@ -56,9 +66,13 @@ class _Order:
     command: Command
     entry: PointEntry | None = None
 
-    def fail(self, error: Exception) -> None:
-        if not self.outcome.done():
-            self.outcome.set_exception(error)
+    def settle(self, answer: Written | Exception) -> None:
+        if self.outcome.done():
+            return
+        if isinstance(answer, Exception):
+            self.outcome.set_exception(answer)
+        else:
+            self.outcome.set_result(answer)
 
 
 class Commands:
@@ -69,12 +83,11 @@ class Commands:
         self._polls = polls
         self._leases = leases
         self._clock = clock
-        self._records = Records(store)
+        self._records = Records(store, clock)
         self._holders = Holders()
         self._once = Once()
-        self._turns: dict[str, asyncio.Lock] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._last_at = 0.0
+        self._turns = Turns()
+        self._deeds = Deeds(self._turns, self._once, self._records, self._check_device)
 
     async def load(self) -> None:
         """Take over who holds what from before a restart."""
@@ -82,7 +95,7 @@ class Commands:
 
     async def close(self) -> None:
         """Give up what is under way."""
-        await end_tasks(self._tasks)
+        await self._turns.close()
 
     def device(self, device_id: str) -> Device:
         """Return a device as it was last described; raises DeviceNotFound."""
@@ -98,8 +111,10 @@ class Commands:
     async def write(self, command: Command) -> Written:
         """Carry a command out and read back; the same command id twice is carried out once.
 
-        Raises NotWritable, ValueNotSuitable, PriorityNotAllowed, PluginNotRunning, DeviceError, and Conflict for an
-        id that was used for another command or a command that has expired.
+        Raises NotWritable, ValueNotSuitable, PriorityNotAllowed, PluginNotRunning, DeviceError, Conflict for a command
+        that has expired, and Invalid for an id that was used for another. One that was taken, but could not be read
+        back, is not sent again under its id: the same DeviceError is raised. One that got no answer is on record as
+        perhaps carried out, and is sent again: the same value at the same priority twice leaves what it leaves once.
         """
         (outcome,) = await self.write_many([command])
         if isinstance(outcome, Exception):
@@ -116,14 +131,14 @@ class Commands:
         for command in commands:
             try:
                 outcome, is_new = self._once.claim(command)
-            except Conflict as error:
+            except Invalid as error:
                 outcomes.append(error)
                 continue
             outcomes.append(outcome)
             if is_new:
                 fresh.setdefault(command.point.device_id, []).append(_Order(command, outcome, command))
         for device_id, orders in fresh.items():
-            self._start(self._carry_out_all(device_id, orders), f"write:{device_id}")
+            self._turns.start(self._carry_out_all(device_id, orders), f"write:{device_id}")
         waiting = [outcome for outcome in outcomes if isinstance(outcome, asyncio.Future)]
         if waiting:
             await asyncio.wait(waiting)
@@ -132,20 +147,16 @@ class Commands:
     async def carry_out(self, deed: Deed, run: Callable[[], Awaitable[Done]]) -> Any:
         """Run a plugin's deed in its device's turn, and answer what its target showed afterwards (`Done.after`).
 
-        The same id twice is carried out once. Raises what ``run`` raises, PluginNotRunning, DeviceTimeout, Conflict.
+        The same id twice is carried out once. Raises what ``run`` raises, PluginNotRunning, DeviceTimeout, Invalid.
         """
-        outcome, is_new = self._once.claim(deed)
-        if is_new:
-            self._start(self._do(deed, run, outcome), f"deed:{deed.device_id}")
-        await asyncio.wait([outcome])
-        return outcome.result()
+        return await self._deeds.carry_out(deed, run)
 
     async def priorities(self, entry: PointEntry) -> Priorities:
         """Read a commandable point's priority array from its device; raises NotWritable where there is none."""
         if not entry.point.commandable:
             raise NotWritable(f"{entry.id} has no priority array.")
         driver = self._ready_driver(entry)
-        return await _within(driver.priorities(entry.point), LONGEST_READ_S, entry.device.id)
+        return await within(driver.priorities(entry.point), LONGEST_READ_S, entry.device.id)
 
     def holder(self, point: Point, priority: int, shown: Value) -> Holder | None:
         """Return who wrote what a slot shows, if that was through us."""
@@ -153,65 +164,18 @@ class Commands:
 
     # in turn
 
-    def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        with owned_by(None):  # it ends as it must, also where the plugin that asked for it is stopped
-            task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _turn(self, device_id: str) -> asyncio.Lock:
-        return self._turns.setdefault(device_id, asyncio.Lock())
-
-    def _now(self) -> float:
-        self._last_at = max(self._clock.utc(), self._last_at + _STEP_S)
-        return self._last_at
-
-    # deeds
-
-    async def _do(self, deed: Deed, run: Callable[[], Awaitable[Done]], outcome: asyncio.Future[Any]) -> None:
-        try:
-            async with self._turn(deed.device_id):
-                known = await self._records.result_of(deed)
-                if known is None:
-                    known = await self._done(deed, run)
-            outcome.set_result(known["after"])
-        except Exception as error:  # a plugin's code: whoever asked is told
-            outcome.set_exception(error)
-        finally:
-            if not outcome.done():
-                outcome.set_exception(PluginNotRunning(_GIVEN_UP))
-
-    async def _done(self, deed: Deed, run: Callable[[], Awaitable[Done]]) -> dict[str, Any]:
-        plugin = self._registry.device(deed.device_id).device.plugin
-        self._check_lease(plugin)
-        log = structlog.get_logger().bind(
-            command=deed.id, principal=deed.principal, origin=deed.origin, target=deed.target, request=deed.request
-        )
-        try:
-            done = await _within(_awaited(run()), LONGEST_WRITE_S, deed.device_id)
-        except PlantroomError as error:
-            log.warning("deed_failed", code=error.code, error=str(error))
-            raise
-        log.info("deed_done", before=done.before, after=done.after)
-        result = attrs.asdict(done, recurse=False)
-        self._once.remember(deed, done.after)
-        await self._records.keep([Record.of(deed, result, self._now())])
-        return result
-
-    # commands
-
     async def _carry_out_all(self, device_id: str, orders: Sequence[_Order]) -> None:
         try:
             fit = [order for order in orders if self._fits(order)]
             if fit:
-                async with self._turn(device_id):
-                    await self._in_turn(device_id, [order for order in fit if await self._is_fresh(order)])
+                async with self._turns.of(device_id):
+                    await self._in_turn([order for order in fit if await self._is_fresh(order)])
         except Exception as error:  # a driver's code, or the store: whoever asked is told
             for order in orders:
-                order.fail(error)
+                order.settle(error)
         finally:
             for order in orders:
-                order.fail(PluginNotRunning(_GIVEN_UP))
+                order.settle(PluginNotRunning(GIVEN_UP))
 
     def _fits(self, order: _Order) -> bool:
         """See whether a command can be right, before anything is sent; its order fails where not."""
@@ -226,7 +190,7 @@ class Commands:
                     raise ValueNotSuitable(f"{entry.id} takes no null; relinquish it instead.")
                 order.command = attrs.evolve(command, value=suitable(entry.point, command.value))
         except PlantroomError as error:
-            order.fail(error)
+            order.settle(error)
             return False
         return True
 
@@ -235,35 +199,40 @@ class Commands:
         try:
             known = await self._records.result_of(order.asked)
         except PlantroomError as error:
-            order.fail(error)
+            order.settle(error)
             return False
-        if known is not None:
-            reading = self._registry.reading(self._registry.point(order.command.point.id))
-            order.outcome.set_result(
-                Written(
-                    reading, known["effective"], known["active_priority"], known.get("priority"), known.get("verified")
-                )
+        if known is None:
+            return True
+        reading = self._reading(order.command.point.id)
+        order.settle(
+            error_in(known)
+            or Written(
+                reading, known["effective"], known["active_priority"], known.get("priority"), known.get("verified")
             )
-        return known is None
+        )
+        return False
 
-    async def _in_turn(self, device_id: str, orders: list[_Order]) -> None:
+    async def _in_turn(self, orders: list[_Order]) -> None:
         while orders:
             entry = orders[0].entry
             assert entry is not None  # noqa: S101 - it fits
             driver = self._ready_driver(entry)
             count = AT_ONCE if isinstance(driver, BatchWriter) else 1
             batch, orders = [order for order in orders[:count] if self._is_in_time(order)], orders[count:]
-            results = await self._send(driver, batch) if batch else []
-            await self._settle(batch, results)
-            if any(isinstance(result, DeviceTimeout) for result in results):
+            is_silent = False
+            async with aclosing(self._sent(driver, batch)) as told:
+                async for outcomes in told:
+                    is_silent = is_silent or any(map(is_silence, outcomes.values()))
+                    await self._settle(outcomes)
+            if is_silent:
                 for order in orders:
-                    order.fail(DeviceTimeout(f"{device_id} did not answer the write before this one; it was not sent."))
+                    order.settle(NotSent())
                 return
 
     def _is_in_time(self, order: _Order) -> bool:
         expires_at = order.command.expires_at
         if expires_at is not None and expires_at <= self._clock.utc():
-            order.fail(Conflict("The write had expired before its turn came; nothing was sent."))
+            order.settle(Conflict("The write had expired before its turn came; nothing was sent."))
             return False
         return True
 
@@ -279,23 +248,33 @@ class Commands:
         if not self._leases.valid(plugin):
             raise PluginNotRunning(f"Another process owns {plugin}; write there.")
 
-    async def _send(self, driver: Driver, batch: Sequence[_Order]) -> list[WriteResult | Exception]:
+    def _check_device(self, device_id: str) -> None:
+        self._check_lease(self._registry.device(device_id).device.plugin)
+
+    async def _sent(self, driver: Driver, batch: Sequence[_Order]) -> AsyncGenerator[Mapping[_Order, Outcome], None]:
+        """Hand commands to their driver, and tell what became of them as it does; of those it does not tell, why."""
+        left = dict(enumerate(batch))
+        logs = {order: self._log(order) for order in batch}
         commands = [order.command for order in batch]
-        logs = [self._log(order) for order in batch]
-        work = _many(driver, commands) if isinstance(driver, BatchWriter) and len(batch) > 1 else _one(driver, commands)
+        is_batch = len(batch) > 1  # one alone is written as ever
+        told = driver.write_many(commands) if is_batch and isinstance(driver, BatchWriter) else _one(driver, commands)
         longest_s = LONGEST_WRITE_S + (len(batch) - 1) * LONGER_FOR_EACH_S
-        try:
-            results = await _within(work, longest_s, commands[0].point.device_id)
-        except Exception as error:  # a driver's code: whoever asked is told
-            results = [error] * len(batch)
-        for log, result in zip(logs, results, strict=True):
-            if isinstance(result, WriteResult):
-                written = {"effective": result.effective, "active": result.active_priority, "verified": result.verified}
-                tell = log.warning if result.verified is False else log.info
-                tell("point_written", after=result.value, slot=result.priority, **written)
-            elif isinstance(result, PlantroomError):
-                log.warning("write_failed", code=result.code, error=str(result))
-        return results
+        ends_at = asyncio.get_running_loop().time() + longest_s
+        while left:
+            outcomes: dict[_Order, Outcome]
+            try:
+                async with asyncio.timeout_at(ends_at):
+                    found = await anext(told)
+                outcomes = {left.pop(index): outcome for index, outcome in found.items()}
+            except StopAsyncIteration:
+                outcomes = _all_of(left, PluginError(f"The driver did not tell of {len(left)} of {len(batch)} writes."))
+            except TimeoutError:
+                outcomes = _all_of(left, late(commands[0].point.device_id, longest_s))
+            except Exception as error:  # a driver's code: whoever asked is told
+                outcomes = _all_of(left, error)
+            for order, outcome in outcomes.items():
+                _tell(logs[order], outcome)
+            yield outcomes
 
     def _log(self, order: _Order) -> Any:
         command, entry = order.command, order.entry
@@ -306,57 +285,67 @@ class Commands:
             value=None if command.relinquish else command.value, relinquish=command.relinquish,
         )  # fmt: skip
 
-    async def _settle(self, batch: Sequence[_Order], results: Sequence[WriteResult | Exception]) -> None:
-        """Take over what was read back, and put it on record before it is answered."""
-        records, answers = [], []
-        for order, result in zip(batch, results, strict=True):
-            if isinstance(result, Exception):
-                order.fail(result)
-                continue
-            written = self._take(order, result)
-            self._once.remember(order.asked, written)
-            now = self._now()
-            self._holders.note(order.command, result, now)
-            records.append(Record.of(order.asked, _on_record(order.command, result, written), now))
-            answers.append((order, written))
-        if records:
-            await self._records.keep(records)
-        for order, written in answers:
-            order.outcome.set_result(written)
+    async def _settle(self, outcomes: Mapping[_Order, Outcome]) -> None:
+        """Put what was done, or perhaps was, on record, take over what was read back, and answer."""
+        done = {order: outcome for order, outcome in outcomes.items() if not isinstance(outcome, Exception)}
+        records = []
+        for order, outcome in outcomes.items():
+            result = result_of(order.command, outcome)
+            if result is not None:
+                record = self._records.of(order.asked, result)
+                records.append(record)
+                if order in done:
+                    self._holders.note(order.command, done[order], record.at)
+        try:
+            if records:
+                await self._records.keep(records)
+        finally:
+            answers = {order: self._take(order, outcome) for order, outcome in done.items()}
+            for order, answer in answers.items():
+                self._once.remember(order.asked, answer)
+        for order, outcome in outcomes.items():
+            order.settle(outcome if isinstance(outcome, Exception) else answers[order])
 
-    def _take(self, order: _Order, result: WriteResult) -> Written:
-        entry = self._registry.point(order.command.point.id)
-        chunk = Chunk(group_of([entry]).slots)
-        row = Row(result.value, result.flags)
-        self._polls.apply(batch_of(chunk, [row], time=self._clock.utc(), source=Source.WRITE))
-        self._polls.answered(entry.device)
-        reading = self._registry.reading(entry)
-        return Written(reading, result.effective, result.active_priority, result.priority, result.verified)
+    def _take(self, order: _Order, outcome: WriteResult | Taken) -> Written | Exception:
+        """Show what was read back as the point's reading, where the point is still there, and return what to answer."""
+        if isinstance(outcome, Taken):
+            return outcome.error
+        point_id = order.command.point.id
+        if self.point(point_id) is not None:
+            entry = self._registry.point(point_id)
+            chunk = Chunk(group_of([entry]).slots)
+            row = Row(outcome.value, outcome.flags)
+            self._polls.apply(batch_of(chunk, [row], time=self._clock.utc(), source=Source.WRITE))
+            self._polls.answered(entry.device)
+        reading = self._reading(point_id)
+        return Written(reading, outcome.effective, outcome.active_priority, outcome.priority, outcome.verified)
 
-
-async def _one(driver: Driver, commands: Sequence[Command]) -> list[WriteResult | Exception]:
-    return [await driver.write(commands[0])]
-
-
-async def _many(driver: BatchWriter, commands: Sequence[Command]) -> list[WriteResult | Exception]:
-    results: list[WriteResult | Exception] = [*await driver.write_many(commands)]
-    if len(results) != len(commands):
-        raise PluginError(f"The driver answered {len(results)} of {len(commands)} writes.")
-    return results
-
-
-async def _within(work: Coroutine[Any, Any, ResultT], seconds: float, device_id: str) -> ResultT:
-    try:
-        async with asyncio.timeout(seconds):
-            return await work
-    except TimeoutError:
-        raise DeviceTimeout(
-            f"{device_id} did not answer within {seconds:g} s. What was to be written may have been."
-        ) from None
+    def _reading(self, point_id: str) -> Reading | None:
+        try:
+            return self._registry.reading(self._registry.point(point_id))
+        except PointNotFound:  # deleted meanwhile, with its device
+            return None
 
 
-async def _awaited(work: Awaitable[ResultT]) -> ResultT:
-    return await work
+async def _one(driver: Driver, commands: Sequence[Command]) -> AsyncIterator[Mapping[int, Outcome]]:
+    yield {0: await driver.write(commands[0])}
+
+
+def _all_of(left: dict[int, _Order], error: Exception) -> dict[_Order, Outcome]:
+    orders = [*left.values()]
+    left.clear()
+    return dict.fromkeys(orders, error)
+
+
+def _tell(log: Any, outcome: Outcome) -> None:
+    if isinstance(outcome, WriteResult):
+        written = {"effective": outcome.effective, "active": outcome.active_priority, "verified": outcome.verified}
+        tell = log.warning if outcome.verified is False else log.info
+        tell("point_written", after=outcome.value, slot=outcome.priority, **written)
+    elif isinstance(outcome, Taken):
+        log.warning("point_written", slot=outcome.priority, verified=None, error=str(outcome.error))
+    elif isinstance(outcome, PlantroomError):
+        log.warning("write_failed", code=outcome.code, error=str(outcome))
 
 
 def _settled(outcome: asyncio.Future[Written] | Exception) -> Written | Exception:
@@ -364,14 +353,3 @@ def _settled(outcome: asyncio.Future[Written] | Exception) -> Written | Exceptio
         return outcome if isinstance(outcome, Exception) else outcome.result()
     except Exception as error:  # it is whoever asked that raises it
         return error
-
-
-def _on_record(command: Command, result: WriteResult, written: Written) -> dict[str, Any]:
-    return {
-        "value": written.reading.value if written.reading else None,
-        "effective": written.effective,
-        "active_priority": written.active_priority,
-        "priority": written.priority,
-        "verified": written.verified,
-        "held": held(command, result),
-    }

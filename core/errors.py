@@ -13,7 +13,7 @@ PlantroomError                    500
 │   ├── Invalid, ValueNotSuitable 422  TooManyRequests                 429
 ├── DeviceError                        the equipment's fault
 │   ├── DeviceRefused             502
-│   └── DeviceTimeout, DeviceOffline   504
+│   └── DeviceTimeout, DeviceOffline   504  NotSent: nothing was sent to it
 └── Unavailable                   503  PluginNotRunning                503
 """
 
@@ -64,6 +64,7 @@ __all__ = [
     "MalformedBody",
     "MethodNotAllowed",
     "NotFound",
+    "NotSent",
     "NotWritable",
     "PermissionDenied",
     "PlantroomError",
@@ -139,6 +140,7 @@ class DeviceRefused(DeviceError):
         "The device is busy, being configured, or out of resources: the same request may do later.",
         "It does not know the service or the property that is needed.",
         "It says that the object cannot be read or written now, for a reason that only its vendor's manual tells.",
+        "It took a write, and refuses to show what came of it: the detail says so, and the write is on record.",
         "It is asked as a BBMD and is none, or does not let its tables be changed: `kind` is `result` then.",
     )
     remedy = "See the device's own error class and code in the answer."
@@ -159,6 +161,7 @@ class DeviceTimeout(DeviceError):
         "It is switched off, restarting, unplugged, or has another address by now.",
         "A router, a firewall or a gateway between here and there drops the requests or the answers.",
         "It is slower than the plugin's `timeout` and `retries` allow; a bus with many devices may be.",
+        "It fell silent at a write: the detail says whether it had taken it, may have, or was sent nothing.",
         "A poller of a plugin without driver failed at its last turn; the detail has its words.",
     )
     remedy = "Check the device's power, network and address."
@@ -180,6 +183,15 @@ class DeviceOffline(DeviceTimeout):
         "bacnet.2001 has been offline since its last poll: 2001:1@127.0.0.1:47809 did not answer within 1.5 s.",
         _VALUE,
     )
+
+
+class NotSent(DeviceTimeout):
+    """A device was silent before a write or a deed could be sent to it: nothing was changed."""
+
+    def __init__(
+        self, detail: str = "The device did not answer the write before this one, so that this one was not sent."
+    ) -> None:
+        super().__init__(detail)
 
 
 class Unavailable(PlantroomError):

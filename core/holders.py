@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from core.model import Command, Point, Value, WriteResult
+from core.model import Command, Point, Taken, Value, WriteResult
 from core.records import Record
 from core.values import agrees
 
@@ -34,11 +34,10 @@ class Holders:
         holder = self._holders.get((point.id, priority))
         return holder if holder is not None and agrees(point, holder.value, shown) else None
 
-    def note(self, command: Command, result: WriteResult, now: float) -> None:
+    def note(self, command: Command, result: WriteResult | Taken, now: float) -> None:
         """Note what a command has done to the slot that it was for."""
         if result.priority is not None:
-            value = _held(command, result)
-            self._put(command.point.id, result.priority, command.principal, now, value)
+            self._put(command.point.id, result.priority, command.principal, now, held(command, result))
 
     def restore(self, records: Iterable[Record]) -> None:
         """Take over what was noted before a restart, from the records of all commands, the oldest first."""
@@ -56,12 +55,12 @@ class Holders:
                 self._holders.popitem(last=False)
 
 
-def held(command: Command, result: WriteResult) -> Value:
+def held(command: Command, result: WriteResult | Taken) -> Value:
     """Return what a command has left in its slot: None where it was emptied, or holds something else."""
-    return None if result.priority is None else _held(command, result)
-
-
-def _held(command: Command, result: WriteResult) -> Value:
-    if command.relinquish or result.verified is False:
+    if result.priority is None or command.relinquish:
+        return None
+    if isinstance(result, Taken):
+        return command.value
+    if result.verified is False:
         return None
     return result.value if result.active_priority == result.priority else command.value

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from core.faults import PlantroomError
+
 Value: TypeAlias = float | int | bool | str | None
 
 
@@ -217,10 +219,11 @@ class Command:
 class WriteResult:
     """What the device showed when it was read back after a write.
 
-    ``effective`` is false where a higher priority holds the point; ``active_priority`` is None where nothing
-    holds it, where the point has no priority array, or where that could not be read. ``priority`` is the one that was
-    written at, None where the point has no priority array. ``verified`` tells whether the device shows what was
-    written, in its slot where there is one; None: it could not be told.
+    ``effective`` tells whether what was asked for is so: what was written holds the point, or the slot that was
+    relinquished is empty. ``active_priority`` is None where nothing holds the point, where it has no priority array, or
+    where that could not be read. ``priority`` is the one that was written at, None where the point has no priority
+    array. ``verified`` tells whether the device shows what was written, in its slot where there is one; None: it could
+    not be told.
     """
 
     value: Value
@@ -229,6 +232,17 @@ class WriteResult:
     active_priority: int | None
     priority: int | None = None
     verified: bool | None = None
+
+
+@attrs.frozen
+class Taken:
+    """What a write came to that the device took, and that could not be read back: why, and where it was written.
+
+    Whoever asked is answered ``error``; ``priority`` is as in `WriteResult`.
+    """
+
+    error: PlantroomError
+    priority: int | None = None
 
 
 @attrs.frozen
@@ -259,10 +273,14 @@ class Deed:
 
 @attrs.frozen
 class Done:
-    """What a deed came to: what its target showed before and after, as JSON values."""
+    """What a deed came to: what its target showed before and after, as JSON values.
+
+    ``error`` says why it could not be read afterwards, and is what whoever asked is answered then.
+    """
 
     before: Any
     after: Any
+    error: PlantroomError | None = None
 
 
 @attrs.frozen

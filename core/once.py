@@ -21,7 +21,7 @@ class Once:
     def claim(self, asked: Command | Deed) -> tuple[asyncio.Future[Any], bool]:
         """Return where the outcome will be, and whether it is yet to be worked for.
 
-        Raises Conflict where the id stands for something else.
+        Raises Invalid where the id stands for something else.
         """
         known = self._under_way.get(asked.id) or self._results.get(asked.id)
         if known is not None and _wish(known[0]) != _wish(asked):
@@ -30,14 +30,17 @@ class Once:
             return self._under_way[asked.id][1], False
         outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if asked.id in self._results:
-            outcome.set_result(self._results[asked.id][1])
+            settle(outcome, self._results[asked.id][1])
             return outcome, False
         self._under_way[asked.id] = asked, outcome
         outcome.add_done_callback(functools.partial(self._ended, asked.id))
         return outcome, True
 
     def remember(self, asked: Command | Deed, result: Any) -> None:
-        """Keep what something came to, from when it was done on, also where it cannot be put on record."""
+        """Keep what something came to, from when it was done on, also where it cannot be put on record.
+
+        A result that is an exception is raised to whoever asks again.
+        """
         self._results[asked.id] = asked, result
         if len(self._results) > RECORDS_KEPT:
             self._results.popitem(last=False)
@@ -46,6 +49,15 @@ class Once:
         del self._under_way[asked_id]
         if not outcome.cancelled():
             outcome.exception()  # noted here, since whoever asked may have gone
+
+
+def settle(outcome: asyncio.Future[Any], result: Any) -> None:
+    """Tell whoever waits what something came to; an exception is raised to them."""
+    if isinstance(result, Exception):
+        outcome.set_exception(result)
+        outcome.exception()  # as where it has ended
+    else:
+        outcome.set_result(result)
 
 
 def _wish(asked: Command | Deed) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from core.errors import (
     DeviceRefused,
     DeviceTimeout,
     Example,
+    NotSent,
     NotWritable,
     PlantroomError,
     PointNotFound,
@@ -37,6 +38,7 @@ from core.model import (
     Priorities,
     Reason,
     Source,
+    Taken,
     Value,
     WriteResult,
     Written,
@@ -75,6 +77,7 @@ __all__ = [
     "Metric",
     "Middleware",
     "Migration",
+    "NotSent",
     "NotWritable",
     "Phase",
     "PlantroomError",
@@ -93,6 +96,7 @@ __all__ = [
     "ScanReport",
     "ScanRequest",
     "Source",
+    "Taken",
     "Value",
     "ValueNotSuitable",
     "WriteResult",
@@ -200,7 +204,8 @@ class Commands(Protocol):
     async def carry_out(self, deed: Deed, run: Callable[[], Awaitable[Done]]) -> Any:
         """Do something else to a device when its turn comes, and answer what it showed afterwards (`Done.after`).
 
-        ``run`` has 20 s. Raises what it raises, PluginNotRunning, DeviceTimeout, and Conflict for an id that was used.
+        ``run`` has 20 s. Raises what it raises, `Done.error`, PluginNotRunning, DeviceTimeout, and Invalid for an id
+        that was used.
         """
         ...
 

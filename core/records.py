@@ -8,11 +8,16 @@ from typing import Any
 import attrs
 import orjson
 
-from core.errors import Conflict
+from core.clock import Clock
+from core.errors import FieldFault, Invalid
 from core.model import Command, Deed
 from core.plugin import Store
 
 RECORDS_KEPT = 10_000
+PERHAPS = "perhaps"
+"""What the result of something has that got no answer: it may have been done, and is done again when asked for."""
+
+_STEP_S = 1e-6  # so that records of one moment keep their order
 
 
 @attrs.frozen
@@ -27,20 +32,25 @@ class Record:
     result: dict[str, Any]
     at: float
 
-    @classmethod
-    def of(cls, asked: Command | Deed, result: dict[str, Any], at: float) -> Record:
-        """Put down what something came to."""
-        return cls(asked.id, asked.principal, asked.origin, target_of(asked), request_of(asked), result, at)
-
 
 class Records:
     """The newest records, in the installation's file."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
+        self._last_at = 0.0
+
+    def of(self, asked: Command | Deed, result: dict[str, Any]) -> Record:
+        """Put down what something has come to now."""
+        at = self._last_at = max(self._clock.utc(), self._last_at + _STEP_S)
+        return Record(asked.id, asked.principal, asked.origin, target_of(asked), request_of(asked), result, at)
 
     async def result_of(self, asked: Command | Deed) -> dict[str, Any] | None:
-        """Return what the same came to before; raises Conflict where its id was used for something else."""
+        """Return what the same came to before, None where it has perhaps not been done.
+
+        Raises Invalid where its id was used for something else.
+        """
         rows = await self._store.read(
             "SELECT principal, origin, point_id, request, result FROM commands WHERE id = ?", (asked.id,)
         )
@@ -50,7 +60,7 @@ class Records:
         if known != [asked.principal, asked.origin, target_of(asked), _json(request_of(asked))]:
             raise reused()
         found: dict[str, Any] = orjson.loads(result)
-        return found
+        return None if PERHAPS in found else found
 
     async def keep(self, records: Sequence[Record]) -> None:
         """Store records in their order, and drop the oldest of all."""
@@ -77,9 +87,10 @@ class Records:
         ]
 
 
-def reused() -> Conflict:
+def reused() -> Invalid:
     """Say that an id stands for something else already."""
-    return Conflict("This Idempotency-Key was used for another write; take a new one.")
+    fault = FieldFault("Idempotency-Key", "reused", "was used for another write")
+    return Invalid("This Idempotency-Key was used for another write; take a new one.", errors=[fault])
 
 
 def target_of(asked: Command | Deed) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.faults import Example, FieldFault, PlantroomError, any_of
 
 _POINT = "/api/v1/points/bacnet.2001.analog-output.1"
-_KEY_REUSED = "The Idempotency-Key was used for another request within the last hour; each request needs its own."
+_KEY_REUSED = "The Idempotency-Key was used for another request before; each needs a key of its own."
 
 
 class RequestError(PlantroomError):
@@ -210,7 +210,6 @@ class Conflict(RequestError):
     title = "Conflict"
     causes = any_of(
         "A device is to be deleted that has not vanished: only one that the last full scan missed can go.",
-        "The Idempotency-Key was used for another write, perhaps before a restart.",
         "The write waited for its device longer than it was good for; nothing was sent.",
     )
     remedy = "Look at the present state and decide anew."
@@ -228,6 +227,8 @@ class NotWritable(Conflict):
     causes = any_of(
         "The point is an input or a measured value: its `writable` is false; BACnet's take a value out of service.",
         "A point without priority array (`commandable` is false) was to be relinquished, or its priorities read.",
+        "A `priority` was given for one without priority array: leave it out.",
+        "A priority array was to be written itself; write the present value at a priority.",
         "The device answers write-access-denied: its own program or access rights protect the object.",
     )
     remedy = "Write to a point whose `writable` is true, or do first what the detail says; check the device's rights."

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import attrs
 
-from core.errors import PlantroomError
-from core.model import Command, Device, Inventory, Point, Priorities, Reading, WriteResult
+from core.model import Command, Device, Inventory, Point, Priorities, Reading, Taken, WriteResult
 from core.readings import PointGroup, ReadingBatch
 
 
@@ -64,10 +63,11 @@ class Driver(Protocol):
         """
         ...
 
-    async def write(self, command: Command) -> WriteResult:
-        """Write or relinquish, and read back.
+    async def write(self, command: Command) -> WriteResult | Taken:
+        """Write or relinquish, and read back; `Taken` where the device took it and could not be read back.
 
-        Raises NotWritable, ValueNotSuitable, PriorityNotAllowed, PointNotFound, DeviceRefused or DeviceTimeout.
+        Raises NotWritable, ValueNotSuitable, PriorityNotAllowed, PointNotFound, DeviceRefused; DeviceTimeout where it
+        may have been carried out, NotSent where not.
         """
         ...
 
@@ -80,10 +80,11 @@ class Driver(Protocol):
 class BatchWriter(Protocol):
     """What a driver also has that writes several points of a device at once."""
 
-    async def write_many(self, commands: Sequence[Command]) -> Sequence[WriteResult | PlantroomError]:
-        """Carry out commands for one device in their order, and read back: for each the result, or what `write` raises.
+    def write_many(self, commands: Sequence[Command]) -> AsyncIterator[Mapping[int, WriteResult | Taken | Exception]]:
+        """Carry out commands for one device in their order, and read back; tell of each as soon as that is known.
 
-        After one that got no answer none is sent; its DeviceTimeout says whether a command may have been carried out.
+        Each answer has, by the index of the command, what `write` answers or raises for some of them; what was told is
+        on record then, also where the rest takes too long. After one that got no answer none is sent: NotSent.
         """
         ...
 

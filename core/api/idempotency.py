@@ -55,6 +55,11 @@ def key_of(request: web.Request) -> str | None:
     return key
 
 
+@attrs.frozen
+class Passing(Answer):
+    """An answer that tells of failures which a repetition could mend; it is not remembered."""
+
+
 class Idempotency:
     """Remembers outcomes for an hour, within bounds of number and size; the oldest go first.
 
@@ -98,6 +103,9 @@ class Idempotency:
             kept.outcome.exception()  # nobody may be waiting for it
             raise
         kept.outcome.set_result(answer)
+        if isinstance(answer, Passing):
+            self._forget(key)
+            return answer
         kept.size = len(answer.body)
         self._size += kept.size
         return answer

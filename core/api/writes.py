@@ -9,7 +9,7 @@ import attrs
 import structlog
 from aiohttp import web
 
-from core.api.idempotency import KEY, Idempotency, key_of, principal_of
+from core.api.idempotency import KEY, Idempotency, Passing, key_of, principal_of
 from core.api.readings import POINT_ID, BatchAnswer, batch_answer, failed_item, family
 from core.api.render import EXAMPLE, ReadingAnswer, json_value, render_reading
 from core.clock import Clock
@@ -27,6 +27,7 @@ from core.errors import (
 from core.json_schema import example_of
 from core.model import Command, Point, Value, Written, rfc3339
 from core.operations import ProblemDocument
+from core.problem import INTERNAL
 from core.registry import Registry
 from core.routes import Role, Route
 from core.serialize import UNSET, Unset, dumps, field
@@ -36,6 +37,10 @@ ORIGIN = "rest"
 VERIFIED = (
     "Whether the device shows what was written: in its slot, or, where the point has none, as its value. "
     "Null where that could not be told."
+)
+EFFECTIVE = (
+    "Whether what was asked for is so: false where another priority holds the point, or, where it has no priority "
+    "array, where it shows something else. True for a slot that was relinquished and is empty."
 )
 VALUE = "A number, boolean, text, or an enum's integer or state text, as the point's `kind` has it."
 
@@ -102,7 +107,7 @@ class WrittenAnswer:
     reading: ReadingAnswer | None = field(
         description="What the device showed when it was read back.", example=example_of(ReadingAnswer)
     )
-    effective: bool = field(description="False where a higher priority holds the point.", example=True)
+    effective: bool = field(description=EFFECTIVE, example=True)
     active_priority: int | None = field(description="Which slot holds the point, where that is known.", example=8)
     priority: int | None = field(description="Which slot was written; null where the point has none.", example=8)
     verified: bool | None = field(description=VERIFIED, example=True)
@@ -162,7 +167,8 @@ class Writes:
                 "PUT", one, self.put, "Write a point", body=WriteBody, answer=WrittenAnswer, role=operator,
                 errors=errors, parameters=POINT_ID, takes=(KEY,),
                 description="Writes at a priority, reads back, and says whether the value is in effect. "
-                "An input takes a value only while its object is out of service.",
+                "An input takes a value only while its object is out of service. Where the device took the write and "
+                "could not be read back, the answer is 504 or 502 and says so; the write is on record.",
             ),
             Route(
                 "DELETE", one, self.relinquish, "Relinquish a point", query=RelinquishQuery, answer=WrittenAnswer,
@@ -171,7 +177,9 @@ class Writes:
             ),
             Route(
                 "POST", many, self.post, "Write many points", body=WritesBody, answer=BatchAnswer[WrittenItem],
-                role=operator, takes=(KEY,), description="A write that fails does so alone.",
+                role=operator, takes=(KEY,),
+                description="A write that fails does so alone. Sent again with its key, what was carried out is not "
+                "carried out again.",
             ),
             Route(
                 "GET", held, self.priorities, "Show a point's priority array", answer=PrioritiesAnswer,
@@ -203,11 +211,10 @@ class Writes:
                 except PointNotFound as error:
                     outcomes.append(error)
             written = iter(await self._commands.write_many(commands))
+            found = [next(written) if outcome is None else outcome for outcome in outcomes]
+            kind = Passing if any(map(_may_pass, found)) else Answer
             return batch_answer(
-                [
-                    _item(item.point_id, next(written) if outcome is None else outcome)
-                    for item, outcome in zip(body.writes, outcomes, strict=True)
-                ]
+                [_item(item.point_id, outcome) for item, outcome in zip(body.writes, found, strict=True)], kind
             )
 
         return await self._idempotency.once(request, body, run)
@@ -250,6 +257,11 @@ class Writes:
         if key is None:
             return str(uuid.uuid4())
         return f"{principal_of(request)}:{key}" if index is None else f"{principal_of(request)}:{key}:{index}"
+
+
+def _may_pass(outcome: Written | Exception) -> bool:
+    """Tell whether a repetition could mend a failure; what was carried out is answered from the record then."""
+    return isinstance(outcome, Exception) and getattr(outcome, "status", INTERNAL) >= INTERNAL
 
 
 def _item(point_id: str, outcome: Written | Exception) -> bytes:

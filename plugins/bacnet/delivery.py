@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
-from core.plugin import DeviceTimeout
+from core.plugin import DeviceTimeout, NotSent
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.reader import Reader
@@ -20,7 +20,7 @@ Fate: TypeAlias = Refusal | DeviceTimeout | None
 
 _HEADER = 4  # octets of a confirmed request before its parameters (20.1.2)
 MAYBE = "The write may have been carried out."
-NOT_SENT = "The device did not answer the write before this one, so that this one was not sent."
+_MOST_SINGLY = 8  # so that little is untold where a device takes long over each
 
 
 class Delivery:
@@ -63,7 +63,7 @@ class Delivery:
 
     async def _behind(self, before: Sequence[Fate], profile: Profile, writes: Sequence[Written]) -> list[Fate]:
         if isinstance(before[-1], DeviceTimeout):
-            return [DeviceTimeout(NOT_SENT)] * len(writes)
+            return [NotSent()] * len(writes)
         return await self.send(profile, writes)
 
     async def _singly(self, profile: Profile, writes: Sequence[Written]) -> list[Fate]:
@@ -76,7 +76,7 @@ class Delivery:
             except DeviceTimeout as error:
                 rest = len(writes) - number - 1
                 return [
-                    *fates, DeviceTimeout(f"{error} {MAYBE}"), *[DeviceTimeout(NOT_SENT)] * rest,
+                    *fates, DeviceTimeout(f"{error} {MAYBE}"), *[NotSent()] * rest,
                 ]  # fmt: skip
             else:
                 fates.append(None)
@@ -94,17 +94,18 @@ def fits(profile: Profile, write: Written) -> bool:
     return len(parameters) <= longest_write(profile)
 
 
-def chunks(profile: Profile, writes: Sequence[Written]) -> Iterator[slice]:
-    """Divide writes into chunks that fit one request each, none of which writes a property twice.
+def chunks(profile: Profile, writes: Sequence[Written], *, singly: bool = False) -> Iterator[slice]:
+    """Divide writes into chunks that fit one request each, or few of them, and write no property twice.
 
     So a failure names one write, and what is read back is what that one left.
     """
     longest = min(longest_write(profile), profile.values.octets)
+    most = _MOST_SINGLY if singly else len(writes)
     start, room = 0, longest
     refs: set[object] = set()
     for number, write in enumerate(writes):
         octets = size(write)
-        if number > start and (octets > room or write.ref in refs):
+        if number > start and (octets > room or write.ref in refs or number - start == most):
             yield slice(start, number)
             start, room = number, longest
             refs.clear()

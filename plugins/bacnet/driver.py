@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 from core.errors import DeviceNotFound, Unavailable
@@ -11,7 +11,6 @@ from core.plugin import (
     Context,
     Device,
     DeviceTimeout,
-    PlantroomError,
     Point,
     PointGroup,
     Priorities,
@@ -19,6 +18,7 @@ from core.plugin import (
     ScanReport,
     ScanRequest,
     Source,
+    Taken,
     WriteResult,
 )
 from plugins.bacnet.addresses import Station
@@ -39,7 +39,7 @@ from plugins.bacnet.reader import Reader
 from plugins.bacnet.round import Round
 from plugins.bacnet.scanning import Scanner, recalled
 from plugins.bacnet.traffic import Traffic
-from plugins.bacnet.writer import Writer
+from plugins.bacnet.writer import Result, Writer
 
 # A poll is cut off by the kernel after 60 s, a read on demand after 15: before that, what there is is handed over.
 POLL_PATIENCE_S = 45.0
@@ -133,13 +133,13 @@ class BacnetDriver:
         batches += await self._otherwise(profile, otherwise, source, heard=heard)
         return batches
 
-    async def write(self, command: Command) -> WriteResult:
+    async def write(self, command: Command) -> WriteResult | Taken:
         """Write or relinquish, and read back; raises what the contract names."""
         return await self._writer.write(self._profile_of_point(command.point), command)
 
-    async def write_many(self, commands: Sequence[Command]) -> Sequence[WriteResult | PlantroomError]:
-        """Carry out commands for one device in their order, and read back."""
-        return await self._writer.write_many(self._profile_of_point(commands[0].point), commands)
+    def write_many(self, commands: Sequence[Command]) -> AsyncIterator[Mapping[int, Result]]:
+        """Carry out commands for one device in their order, and read back; tell of each when that is done."""
+        return self._writer.write_many(self._profile_of_point(commands[0].point), commands)
 
     async def priorities(self, point: Point) -> Priorities:
         """Read a point's priority array; raises as `write` does."""

@@ -118,9 +118,17 @@ class Refusal(Exception):
         return (self.kind, self.code) in _ANSWER_IS_TOO_LONG
 
     @property
+    def is_of_length(self) -> bool:
+        """Whether it says that what was asked for is too long for an answer, and nothing else."""
+        return self.answer_is_too_long and self.code != "out-of-resources"
+
+    @property
     def is_passing(self) -> bool:
-        """Whether it says nothing of what was asked for, but that it could not be asked for now."""
-        return (self.kind, self.code) in _PASSING
+        """Whether it says nothing of what was asked for, but that it could not be asked for now.
+
+        So does every abort and reject, but those that tell of a service that the device does not have at all.
+        """
+        return (self.kind != "error" and not self.service_is_missing) or self.code in _PASSING
 
     @property
     def object_is_missing(self) -> bool:
@@ -147,19 +155,20 @@ _ANSWER_IS_TOO_LONG = {
     ("reject", "too-many-arguments"),
 }
 _PASSING = {
-    ("abort", "no-response"),
-    ("abort", "busy"),
-    ("abort", "tsm-timeout"),
-    ("abort", "preempted-by-higher-priority-task"),
-    ("abort", "undecodable-answer"),
-    ("error", "missing-from-answer"),
-    ("error", "device-busy"),
-    ("error", "busy"),
-    ("error", "timeout"),
-    ("error", "internal-error"),
-    ("error", "operational-problem"),
-    ("error", "configuration-in-progress"),
+    "busy",
+    "communication-disabled",
+    "configuration-in-progress",
+    "device-busy",
+    "internal-error",
+    "missing-from-answer",
+    "operational-problem",
+    "other",
+    "out-of-memory",
+    "timeout",
+    "undecodable-value",
 }
+NOTHING_WRITTEN = "Nothing was written."
+TAKEN = "It had taken the write, and could not be read back."
 _NOT_FOUND = {"unknown-object", "unknown-property"}
 _NO_ELEMENT = {"invalid-array-index", "property-is-not-an-array"}
 _DENIED = {"write-access-denied", "access-denied"}
@@ -203,6 +212,11 @@ def property_error(refusal: Refusal, device_id: str, what: str) -> PlantroomErro
     return write_error(refusal, f"{what} of {device_id}")
 
 
-def _refused(refusal: Refusal, what: str) -> DeviceRefused:
+def unread_error(refusal: Refusal, what: str) -> DeviceRefused:
+    """Say that ``what`` was written and is not shown."""
+    return _refused(refusal, what, f" {TAKEN}")
+
+
+def _refused(refusal: Refusal, what: str, more: str = "") -> DeviceRefused:
     words = {"kind": refusal.kind, "class": refusal.error_class or None, "code": refusal.code}
-    return DeviceRefused(f"The device refused {what}: {refusal}.", extra={"bacnet": words})
+    return DeviceRefused(f"The device refused {what}: {refusal}.{more}", extra={"bacnet": words})

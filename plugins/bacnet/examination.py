@@ -10,7 +10,7 @@ from core.plugin import Context, Inventory, Point
 from plugins.bacnet.config import PointRule
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.objects import DEVICE, TYPES, Prop
-from plugins.bacnet.points import MOST_STATES, point_of, questions, ruled, text_in
+from plugins.bacnet.points import MOST_STATES, has_priority_array, point_of, questions, ruled, text_in
 from plugins.bacnet.profile import Profile, attributes_of
 from plugins.bacnet.progress import Effort
 from plugins.bacnet.protocol import Answer, IAm
@@ -24,6 +24,7 @@ MOST_OBJECTS = 100_000
 _AT_ONCE = 1000  # objects, or elements of an array, whose questions are made at once
 _LIST_ITEM = 5  # octets of one object id in an answer
 _LIST_FRAME = 20
+_OF_ARRAYS = (Prop.RELINQUISH_DEFAULT, Prop.PRIORITY_ARRAY)  # `has_priority_array` judges these
 
 _ABOUT_DEVICE = (
     Prop.OBJECT_NAME,
@@ -97,13 +98,12 @@ class Examination:
         for start in range(0, len(wanted), _AT_ONCE):
             part = wanted[start : start + _AT_ONCE]
             answers = await self._about(profile, part, _telling(effort, start, len(part), len(wanted)))
+            await self._ask_again(profile, part, answers)
             made = (point_of(device, object_id, answers) for object_id in part)
             points += [ruled(point, self._rules, interval=self._interval) for point in made if point is not None]
-            unread |= {
-                f"{device.id}.{ref.object}"
-                for ref, answer in answers.items()
-                if isinstance(answer, Refusal) and answer.is_passing
-            }
+            untold = {ref.object for ref, answer in answers.items() if _is_untold(ref, answer, answers)}
+            untold |= {object_id for object_id in part if has_priority_array(object_id, answers) is None}
+            unread |= {f"{device.id}.{object_id}" for object_id in untold}
         return Inventory(device, points, listed.complete, frozenset(unread))
 
     async def object_list(self, profile: Profile, itself: ObjectId) -> ObjectList:
@@ -166,6 +166,13 @@ class Examination:
                 missing = []
         return answers | await self._reader.all(profile, missing, profile.texts)
 
+    async def _ask_again(self, profile: Profile, wanted: Sequence[ObjectId], answers: dict[Ref, Answer]) -> None:
+        """Ask by itself what tells of a priority array, and then for that, where the device did not say it."""
+        for prop in (Prop.RELINQUISH_DEFAULT, Prop.PRIORITY_ARRAY):
+            for object_id in wanted:
+                if has_priority_array(object_id, answers) is None:
+                    answers |= await self._reader.all(profile, [Ref(object_id, prop)], profile.texts)
+
     async def _whole_list(self, profile: Profile, whole: Ref) -> ObjectList | None:
         """Read the object list with one request, in segments where it is long; None where the device refuses."""
         try:
@@ -200,6 +207,15 @@ def _telling(effort: Effort | None, before: int, objects: int, of: int) -> Calla
             effort.read((before + objects * answered / questions) / of)
 
     return told
+
+
+def _is_untold(ref: Ref, answer: Answer, answers: Mapping[Ref, Answer]) -> bool:
+    """Tell whether an answer says nothing of its object now; a text too long for any answer will never be told."""
+    if not isinstance(answer, Refusal) or not answer.is_passing or ref.property in _OF_ARRAYS:
+        return False
+    if ref.property == Prop.STATE_TEXT and Ref(ref.object, Prop.STATE_TEXT, 1) in answers:
+        return ref.index is not None
+    return not answer.is_of_length
 
 
 def _text(answers: Mapping[Ref, Answer], object_id: ObjectId, prop: Prop) -> str:

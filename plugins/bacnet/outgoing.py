@@ -17,6 +17,8 @@ from plugins.bacnet.wire.datatypes import ObjectId, Ref
 from plugins.bacnet.wire.items import decode_items
 from plugins.bacnet.wire.write_property import Written
 
+_INPUT = "-input"  # how the types of objects are named that take a value while they are out of service
+
 
 @attrs.frozen
 class Outgoing:
@@ -60,7 +62,11 @@ def outgoing(command: Command, config: Write) -> Outgoing:
     """
     point = command.point
     kind, object_id = kind_of(point)
+    if not (point.writable or kind.name.endswith(_INPUT)):
+        raise NotWritable(f"{point.id} is read-only.")
     priority = allowed(config, command.priority)
+    if command.priority is not None and not command.relinquish and not point.commandable:
+        raise without_array(point.id)
     octets = b"".join(_encoded(command, kind.datatype))
     meant = None if command.relinquish else value_of(decode_items(octets), point.kind)
     write = Written(Ref(object_id, Prop.PRESENT_VALUE), octets, priority if point.commandable else None)
@@ -74,6 +80,11 @@ def allowed(config: Write, priority: int | None) -> int:
         numbers = ", ".join(str(number) for number in sorted(config.priorities))
         raise PriorityNotAllowed(f"Priority {chosen} is not allowed; write at one of {numbers}.")
     return chosen
+
+
+def without_array(what: str) -> NotWritable:
+    """Say that a priority means nothing where there is no priority array."""
+    return NotWritable(f"{what} has no priority array; leave `priority` out.")
 
 
 def kind_of(point: Point) -> tuple[ObjectType, ObjectId]:

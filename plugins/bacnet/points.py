@@ -52,12 +52,32 @@ def point_of(device: Device, object_id: ObjectId, answers: Mapping[Ref, Answer])
         symbol=None if unit is None else unit_symbol(int(unit)),
         states=about.states(kind),
         writable=kind.writable,
-        commandable=about.commandable(kind),
+        commandable=has_priority_array(object_id, answers) is True,
         min=low,
         max=high,
         resolution=about.limit(Prop.RESOLUTION),
         attributes={"object_type": kind.name, "object_instance": object_id.instance},
     )
+
+
+def has_priority_array(object_id: ObjectId, answers: Mapping[Ref, Answer]) -> bool | None:
+    """Tell whether an object has a priority array; None where it could not be told.
+
+    One of a type that may or may not has none where the device says that it does not have the property, for no other
+    refusal: taken for one without, it would be written to without the priority that was asked for.
+    """
+    kind = TYPES[object_id.type]
+    if kind.commandable is not Commandable.OPTIONAL:
+        return kind.commandable is Commandable.ALWAYS
+    for prop in (Prop.RELINQUISH_DEFAULT, Prop.PRIORITY_ARRAY):
+        answer = answers.get(Ref(object_id, prop))
+        if answer is None:
+            continue
+        if not isinstance(answer, Refusal):
+            return True
+        if answer.code == "unknown-property" or answer.object_is_missing:
+            return False
+    return None
 
 
 def ruled(point: Point, rules: Sequence[PointRule], *, interval: float) -> Point:
@@ -106,11 +126,6 @@ class _About:
         number = self.number(prop)
         return float(number) if number is not None and math.isfinite(number) and abs(number) < _ABSURD else None
 
-    def commandable(self, kind: ObjectType) -> bool:
-        if kind.commandable is Commandable.OPTIONAL:
-            return not isinstance(self._answers.get(Ref(self._object, Prop.RELINQUISH_DEFAULT), _ABSENT), Refusal)
-        return kind.commandable is Commandable.ALWAYS
-
     def states(self, kind: ObjectType) -> dict[str, str] | None:
         if kind.states is not None:
             return dict(kind.states)
@@ -129,9 +144,6 @@ class _About:
             listed = text_in(texts[state - 1 : state])
             states[str(state)] = listed or self.text(Prop.STATE_TEXT, state) or f"State {state}"
         return states or None
-
-
-_ABSENT = Refusal("error", "unknown-property", "property")
 
 
 def text_in(items: Sequence[Datum]) -> str:

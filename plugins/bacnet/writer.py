@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TypeAlias
 
 from core.plugin import (
     Command,
     DeviceTimeout,
+    NotSent,
     NotWritable,
     PlantroomError,
     Point,
     Priorities,
+    Taken,
     Value,
     ValueNotSuitable,
     WriteResult,
@@ -19,7 +21,7 @@ from core.plugin import (
 from core.values import agrees
 from plugins.bacnet.config import Write
 from plugins.bacnet.delivery import Delivery, chunks, fits, longest_write
-from plugins.bacnet.errors import Refusal, UnusableValue, read_error, write_error
+from plugins.bacnet.errors import NOTHING_WRITTEN, TAKEN, Refusal, UnusableValue, read_error, unread_error, write_error
 from plugins.bacnet.objects import Prop
 from plugins.bacnet.outgoing import Outgoing, kind_of, outgoing
 from plugins.bacnet.profile import Profile
@@ -30,7 +32,7 @@ from plugins.bacnet.wire.datatypes import Datum, Items, ObjectId, Ref
 
 _SLOTS = 16
 
-Result: TypeAlias = WriteResult | PlantroomError
+Result: TypeAlias = WriteResult | Taken | PlantroomError
 
 
 class Writer:
@@ -41,15 +43,17 @@ class Writer:
         self._config = config
         self._delivery = Delivery(reader)
 
-    async def write(self, profile: Profile, command: Command) -> WriteResult:
+    async def write(self, profile: Profile, command: Command) -> WriteResult | Taken:
         """Write or relinquish, then read back; nothing is sent that cannot suit the point."""
-        (result,) = await self.write_many(profile, [command])
-        if isinstance(result, PlantroomError):
-            raise result
-        return result
+        results: dict[int, Result] = {}
+        async for found in self.write_many(profile, [command]):
+            results |= found
+        if isinstance(results[0], PlantroomError):
+            raise results[0]
+        return results[0]
 
-    async def write_many(self, profile: Profile, commands: Sequence[Command]) -> list[Result]:
-        """Carry commands out in their order, in few requests; each has its result, or what `write` raises."""
+    async def write_many(self, profile: Profile, commands: Sequence[Command]) -> AsyncIterator[Mapping[int, Result]]:
+        """Carry commands out in their order, in few requests; tell of each, by its index, when it is read back."""
         results: dict[int, Result] = {}
         fit: dict[int, Outgoing] = {}
         for number, command in enumerate(commands):
@@ -58,17 +62,17 @@ class Writer:
             except PlantroomError as error:
                 results[number] = error
         results |= await self._refused_inputs(profile, fit)
+        if results:
+            yield results
         numbers = [number for number in fit if number not in results]
-        silence: DeviceTimeout | None = None
-        for part in chunks(profile, [fit[number].write for number in numbers]):
-            if silence is None:
+        singly = not profile.writes_multiple(self._reader.clock.monotonic())
+        silent = False
+        for part in chunks(profile, [fit[number].write for number in numbers], singly=singly):
+            found: Sequence[Result] = [NotSent()] * len(numbers[part])
+            if not silent:
                 found = await self._chunk(profile, [fit[number] for number in numbers[part]])
-                silence = next((result for result in found if isinstance(result, DeviceTimeout)), None)
-            else:
-                found = [DeviceTimeout("The device did not answer what was asked before; this write was not sent.")]
-                found *= len(numbers[part])
-            results |= zip(numbers[part], found, strict=True)
-        return [results[number] for number in range(len(commands))]
+                silent = any(map(_is_silence, found))
+            yield dict(zip(numbers[part], found, strict=True))
 
     async def priorities(self, profile: Profile, point: Point) -> Priorities:
         """Read a point's priority array; raises NotWritable where it has none."""
@@ -92,7 +96,7 @@ class Writer:
         try:
             answers = await self._reader.all(profile, dict.fromkeys(inputs.values()), profile.values)
         except DeviceTimeout as error:
-            return dict.fromkeys(inputs, DeviceTimeout(f"{error} Nothing was written."))
+            return dict.fromkeys(inputs, NotSent(f"{error} {NOTHING_WRITTEN}"))
         return {
             number: _in_service(fit[number].point, answers[ref])
             for number, ref in inputs.items()
@@ -109,36 +113,43 @@ class Writer:
         try:
             answers = await self._reader.all(profile, refs, profile.values)
         except DeviceTimeout as error:
-            silence = DeviceTimeout(f"{error} It had taken the write, and could not be read back.")
+            silence = DeviceTimeout(f"{error} {TAKEN}")
         results: list[Result] = []
         for each, fate in zip(part, fates, strict=True):
             if isinstance(fate, Refusal):
                 results.append(write_error(fate, each.point.id))
+            elif fate is not None:
+                results.append(fate)
+            elif silence is not None:
+                results.append(Taken(silence, each.priority))
             else:
-                results.append(fate or silence or await self._read_back(profile, each, answers))
+                results.append(await self._read_back(profile, each, answers))
         return results
 
     async def _read_back(self, profile: Profile, out: Outgoing, answers: dict[Ref, Answer]) -> Result:
         point, object_id = out.point, out.object_id
         shown = answers[Ref(object_id, Prop.PRESENT_VALUE)]
         if isinstance(shown, Refusal):
-            return read_error(shown, point.id)
+            return Taken(unread_error(shown, point.id), out.priority)
         try:
             value = _value(shown, point)
             slots: Sequence[Value] | None = None
             if point.commandable:
                 found = await self._slots(profile, object_id, answers[Ref(object_id, Prop.PRIORITY_ARRAY)])
                 slots = None if isinstance(found, Refusal) else [_value((slot,), point) for slot in found]
-        except PlantroomError as error:
-            return error
+        except DeviceTimeout as error:
+            return Taken(DeviceTimeout(f"{error} {TAKEN}"), out.priority)
+        except UnusableValue as error:
+            return Taken(UnusableValue(f"{error} {TAKEN}"), out.priority)
         active = None if slots is None else next((n for n, slot in enumerate(slots, 1) if slot is not None), None)
+        verified = _verified(out, value, slots)
         return WriteResult(
             value=value,
             flags=flags_of(_items(answers.get(Ref(object_id, Prop.STATUS_FLAGS), ()))),
-            effective=active is None or out.priority is None or active >= out.priority,
+            effective=verified is not False if slots is None or out.relinquishes else active == out.priority,
             active_priority=active,
             priority=out.priority,
-            verified=_verified(out, value, slots),
+            verified=verified,
         )
 
     async def _slots(self, profile: Profile, object_id: ObjectId, whole: Answer) -> Sequence[Datum] | Refusal:
@@ -172,6 +183,10 @@ def _in_service(point: Point, answer: Answer) -> NotWritable:
     plugin, _, instance = point.device_id.rpartition(".")
     at = f"/api/v1/{plugin}/devices/{instance}/objects/{point.key}/properties/out-of-service"
     return NotWritable(f'{point.id} is an input: take it out of service first, by PUT {at} {{"value": true}}.')
+
+
+def _is_silence(result: Result) -> bool:
+    return isinstance(result.error if isinstance(result, Taken) else result, DeviceTimeout)
 
 
 def _verified(out: Outgoing, value: Value, slots: Sequence[Value] | None) -> bool | None:

@@ -10,19 +10,22 @@ import attrs
 import pytest
 from structlog.testing import capture_logs
 
-from core.commands import LONGEST_WRITE_S, Commands
+from core.commands import LONGER_FOR_EACH_S, LONGEST_WRITE_S, Commands
 from core.errors import (
     Conflict,
     DeviceNotFound,
+    DeviceRefused,
     DeviceTimeout,
+    Invalid,
+    NotSent,
     NotWritable,
     PlantroomError,
     PluginNotRunning,
     ValueNotSuitable,
 )
 from core.exchange import LONGEST_READ_S
-from core.model import Command, Deed, DeviceStatus, Done, Flag, Kind, Source
-from core.records import RECORDS_KEPT
+from core.model import Command, Deed, DeviceStatus, Done, Flag, Kind, Source, Taken
+from core.records import PERHAPS, RECORDS_KEPT
 
 
 def command(house, point_id: str, value=None, *, key: str = "1", **fields) -> Command:
@@ -130,7 +133,7 @@ async def test_the_same_id_is_carried_out_once_also_while_the_first_is_under_way
 
 @pytest.mark.parametrize("under_way", [True, False])
 @pytest.mark.parametrize("other", [{"value": 6.0}, {"priority": 9}, {"principal": "bob"}, {"point": "demo.a.u"}])
-async def test_another_command_under_a_used_id_is_a_conflict(house, commands, driver, under_way: bool, other):
+async def test_another_command_under_a_used_id_is_refused(house, commands, driver, under_way: bool, other):
     driver.gates["demo.a"] = asyncio.Event()
     first = asyncio.create_task(commands.write(command(house, "demo.a.t", 5.0)))
     await driver.asked.wait()
@@ -139,7 +142,7 @@ async def test_another_command_under_a_used_id_is_a_conflict(house, commands, dr
         await first
     if "point" in other:
         other = {"point": house.registry.point(other["point"]).point}
-    with pytest.raises(Conflict, match="Idempotency-Key"):
+    with pytest.raises(Invalid, match="Idempotency-Key"):
         await commands.write(attrs.evolve(command(house, "demo.a.t", 5.0), **other))
     driver.gates["demo.a"].set()
     await first
@@ -196,7 +199,7 @@ async def test_a_write_is_not_carried_out_again_after_a_restart(house, commands,
     assert again.effective
     assert again.reading.value == 5.0
     assert len(driver.writes) == 1
-    with pytest.raises(Conflict, match="another write"):
+    with pytest.raises(Invalid, match="another write"):
         await restarted.write(command(house, "demo.a.t", 6.0, key="once"))
 
 
@@ -325,7 +328,8 @@ class BatchDriver:
 
     async def write_many(self, asked):
         self.batches.append([each.id for each in asked])
-        return [self.refused.get(each.point.key) or await self.write(each) for each in asked]
+        for index, each in enumerate(asked):
+            yield {index: self.refused.get(each.point.key) or await self.write(each)}
 
 
 def at_once(driver):
@@ -364,18 +368,19 @@ async def test_after_a_write_without_answer_no_more_of_a_batch_is_sent_to_that_d
     silent, unsent, other = await commands.write_many(asked)
     assert isinstance(silent, DeviceTimeout)
     assert isinstance(unsent, DeviceTimeout)
-    assert "it was not sent" in str(unsent)
+    assert isinstance(unsent, NotSent)
     assert other.reading.value == 5.0
     assert sorted(each.id for each in driver.writes) == ["a.t", "b.t"]
 
 
 async def test_a_driver_that_answers_too_few_results_fails_all_of_a_batch(house, commands, driver):
     async def write_many(_asked):
-        return []
+        for _ in ():
+            yield {}
 
     at_once(driver).write_many = write_many
     outcomes = await commands.write_many([command(house, f"demo.a.{key}", 5.0, key=key) for key in "tu"])
-    assert [str(outcome) for outcome in outcomes] == ["The driver answered 0 of 2 writes."] * 2
+    assert [str(outcome) for outcome in outcomes] == ["The driver did not tell of 2 of 2 writes."] * 2
 
 
 async def test_a_batch_under_way_is_told_when_the_house_closes(house, commands, driver):
@@ -394,6 +399,85 @@ async def test_points_that_are_not_writable_reach_only_a_driver_that_asks_the_de
         await commands.write(command(house, "demo.c.sensor", 5.0))
     driver.overrides_inputs = True
     assert (await commands.write(command(house, "demo.c.sensor", 5.0))).reading.value == 5.0
+
+
+async def test_what_was_told_of_a_batch_before_its_time_was_over_is_on_record(house, commands, driver, storage, leap):
+    at_once(driver)
+    asked = [command(house, f"demo.a.{key}", 5.0, key=key) for key in "tuv"]
+    gate = driver.gates["demo.a"] = asyncio.Event()
+    gate.set()
+
+    class Slow(type(driver)):
+        async def write(self, each):
+            if each.id == "u":
+                self.asked.clear()
+                gate.clear()
+            return await super().write(each)
+
+    driver.__class__ = Slow
+    writing = asyncio.create_task(commands.write_many(asked))
+    await driver.asked.wait()
+    while gate.is_set() or not driver.asked.is_set():
+        await asyncio.sleep(0)
+    await leap(LONGEST_WRITE_S + 3 * LONGER_FOR_EACH_S)
+    first, *rest = await writing
+    assert (first.reading.value, [type(each) for each in rest]) == (5.0, [DeviceTimeout] * 2)
+    rows = dict(await storage.read("SELECT id, result FROM commands"))
+    assert (json.loads(rows["t"])["value"], [PERHAPS in json.loads(rows[key]) for key in "uv"]) == (5.0, [True] * 2)
+    del driver.gates["demo.a"]
+    driver.writes.clear()
+    again = await commands.write_many(asked)
+    assert (again[0], [each.id for each in driver.writes]) == (first, ["u", "v"]), "perhaps is sent again"
+
+
+async def test_a_write_to_a_device_that_is_deleted_meanwhile_is_on_record(house, commands, driver, storage):
+    gate = driver.gates["demo.a"] = asyncio.Event()
+    writing = asyncio.create_task(commands.write(command(house, "demo.a.t", 5.0)))
+    await driver.asked.wait()
+    house.registry.device("demo.a").vanished = True
+    house.registry.delete_device("demo.a")
+    gate.set()
+    written = await writing
+    assert (written.reading, written.verified) == (None, True)
+    assert [id_ for (id_,) in await storage.read("SELECT id FROM commands")] == ["1"]
+
+
+async def test_a_write_that_was_taken_and_not_read_back_is_on_record_held_and_not_sent_again(
+    house, commands, driver, storage, clock
+):
+    class Mumbling(type(driver)):
+        async def write(self, asked):
+            await super().write(asked)
+            return Taken(DeviceRefused("It had taken the write.", extra={"bacnet": {"kind": "error"}}), asked.priority)
+
+    driver.__class__ = Mumbling
+    asked = command(house, "demo.b.t", 21.7, priority=9)
+    restarted = Commands(house.registry, house.polls, house.leases, storage, clock)
+    with capture_logs() as logs:
+        for carrier in (commands, commands, restarted):
+            with pytest.raises(DeviceRefused, match="had taken the write") as caught:
+                await carrier.write(asked)
+            assert caught.value.extra == {"bacnet": {"kind": "error"}}
+    assert len(driver.writes) == 1
+    assert [(line["event"], line["verified"]) for line in logs] == [("point_written", None)]
+    await restarted.load()
+    assert holders(house, commands, (9, 21.7)) == holders(house, restarted, (9, 21.7)) == [("alice", 21.7)]
+
+
+async def test_a_write_without_answer_is_on_record_as_perhaps_carried_out_and_sent_again(
+    house, commands, driver, storage
+):
+    driver.silent.add("demo.a")
+    with pytest.raises(DeviceTimeout):
+        await commands.write(command(house, "demo.a.t", 5.0))
+    ((result,),) = await storage.read("SELECT result FROM commands")
+    assert json.loads(result)[PERHAPS] is True
+    with pytest.raises(Invalid):
+        await commands.write(command(house, "demo.a.t", 6.0))
+    driver.silent.clear()
+    await commands.write(command(house, "demo.a.t", 5.0))
+    ((result,),) = await storage.read("SELECT result FROM commands")
+    assert (json.loads(result)["value"], len(driver.writes)) == (5.0, 2)
 
 
 # who holds what
@@ -499,9 +583,9 @@ async def test_a_deed_is_carried_out_once_logged_and_on_record(house, commands, 
     restarted = Commands(house.registry, house.polls, house.leases, storage, clock)
     await restarted.load()
     assert await restarted.carry_out(deed(), labels.change) == {"value": "new"}
-    with pytest.raises(Conflict):
+    with pytest.raises(Invalid):
         await restarted.carry_out(deed(request={"value": "newer"}), labels.change)
-    with pytest.raises(Conflict):
+    with pytest.raises(Invalid):
         await commands.carry_out(deed(target="demo.a.u description"), labels.change)
     assert labels.changes == 1
 
@@ -545,6 +629,21 @@ async def test_a_deed_that_fails_is_logged_and_may_be_tried_again(house, command
     assert [(line["event"], line["code"]) for line in logs] == [("deed_failed", "point.not_writable")]
     assert await storage.read("SELECT * FROM commands") == []
     assert await commands.carry_out(deed(), Labels().change) == {"value": "new"}
+
+
+async def test_a_deed_that_was_done_and_not_read_back_is_on_record_and_not_done_again(
+    house, commands, driver, storage, clock
+):
+    labels = Labels()
+
+    async def change() -> Done:
+        return attrs.evolve(await labels.change(), after=None, error=DeviceTimeout("It had taken the write."))
+
+    restarted = Commands(house.registry, house.polls, house.leases, storage, clock)
+    for carrier in (commands, commands, restarted):
+        with pytest.raises(DeviceTimeout, match="had taken the write"):
+            await carrier.carry_out(deed(), change)
+    assert labels.changes == 1
 
 
 async def test_a_deed_is_given_up_when_the_house_closes(house, commands, driver):

@@ -177,12 +177,11 @@ async def test_several_points_are_written_at_once_each_in_its_slot(house, serve)
     report = await house.scan()
     points = [report.point(f"bacnet.5001.analog-value.{number}") for number in range(1, 31)]
     commands = [Command(point.key, "me", "test", point, float(at), priority=9) for at, point in enumerate(points)]
-    results = await house.driver.write_many(commands)
+    results = [result async for told in house.driver.write_many(commands) for result in told.values()]
     assert [result.value for result in results] == [float(at) for at in range(30)]
     assert {(result.priority, result.active_priority, result.verified) for result in results} == {(9, 9, True)}
-    results = await house.driver.write_many(
-        [Command(p.key, "me", "test", p, relinquish=True, priority=9) for p in points]
-    )
+    commands = [Command(point.key, "me", "test", point, relinquish=True, priority=9) for point in points]
+    results = [result async for told in house.driver.write_many(commands) for result in told.values()]
     assert {(result.active_priority, result.verified) for result in results} == {(None, True)}
     profile = house.driver.profiles.get("bacnet.5001")
     assert profile.write_multiple

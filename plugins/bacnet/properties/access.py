@@ -8,9 +8,18 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from core.plugin import Context, DeviceTimeout, Done, PlantroomError, ValueNotSuitable
+from core.plugin import Context, DeviceTimeout, Done, NotSent, PlantroomError, ValueNotSuitable
 from plugins.bacnet.delivery import Delivery, fits, longest_write
-from plugins.bacnet.errors import PropertyNotFound, Refusal, UnusableValue, property_error, refused_with
+from plugins.bacnet.errors import (
+    NOTHING_WRITTEN,
+    TAKEN,
+    PropertyNotFound,
+    Refusal,
+    UnusableValue,
+    property_error,
+    refused_with,
+    unread_error,
+)
 from plugins.bacnet.objects import Prop
 from plugins.bacnet.planner import pack
 from plugins.bacnet.profile import Profile
@@ -27,6 +36,7 @@ from plugins.bacnet.properties.tables import (
 from plugins.bacnet.reader import Reader
 from plugins.bacnet.requests import elements_of_any, read_multiple
 from plugins.bacnet.together import together
+from plugins.bacnet.wire import tags
 from plugins.bacnet.wire.datatypes import Enumerated, ObjectId, Ref
 from plugins.bacnet.wire.errors import DecodeError, bounded
 from plugins.bacnet.wire.items import decode_items
@@ -61,23 +71,26 @@ class Access:
     async def read(self, profile: Profile, refs: Sequence[Ref]) -> list[Shown]:
         """Read properties, each with its own success; raises DeviceTimeout where the device is silent."""
         found = await self._in_time(profile, self._octets(profile, list(dict.fromkeys(refs))))
-        return [self._shown(profile, ref, found[ref]) for ref in refs]
+        return [self.shown(profile, ref, found[ref]) for ref in refs]
 
     async def read_object(self, profile: Profile, object_id: ObjectId) -> list[Shown]:
         """Read all properties that an object has; raises PropertyNotFound, DeviceTimeout, DeviceRefused."""
         found = await self._in_time(profile, self._all_of(profile, object_id))
-        return [self._shown(profile, ref, octets) for ref, octets in found.items()]
+        return [self.shown(profile, ref, octets) for ref, octets in found.items()]
 
     async def is_commandable(self, profile: Profile, object_id: ObjectId) -> bool:
-        """Tell whether an object has a priority array; raises DeviceTimeout."""
+        """Tell whether an object has a priority array; raises what else the device says, and DeviceTimeout."""
         ref = Ref(object_id, Prop.PRIORITY_ARRAY, 0)
-        return not isinstance((await self._octets(profile, [ref]))[ref], Refusal)
+        octets = (await self._octets(profile, [ref]))[ref]
+        if isinstance(octets, Refusal) and not (_is_unknown(octets) or octets.object_is_missing):
+            raise property_error(octets, self._id(profile), name_of(ref))
+        return not isinstance(octets, Refusal)
 
     async def write(self, profile: Profile, write: Written) -> Done:
         """Write a property, and read it before and after; raises what the device says to it.
 
-        `Done.after` has ``value``, ``datatype`` and ``verified``: whether it shows the octets that were written, None
-        where it cannot be read.
+        `Done.after` has ``value``, ``datatype`` and ``verified``: whether the octets that were written are there, in
+        the slot of their priority where they have one, None where that cannot be read.
         """
         ref, what = write.ref, name_of(write.ref)
         if not fits(profile, write):
@@ -85,7 +98,10 @@ class Access:
                 f"The value is too long for {self._id(profile)}, which takes {longest_write(profile)} octets at once; "
                 "an array can be written by its index."
             )
-        before = self._shown(profile, ref, (await self._octets(profile, [ref]))[ref])
+        try:
+            before = self.shown(profile, ref, (await self._octets(profile, [ref]))[ref])
+        except DeviceTimeout as error:
+            raise NotSent(f"{error} {NOTHING_WRITTEN}") from error
         if isinstance(before.error, PropertyNotFound):
             raise before.error
         (fate,) = await self._delivery.send(profile, [write])
@@ -93,10 +109,28 @@ class Access:
             raise property_error(fate, self._id(profile), what)
         if fate is not None:
             raise fate
-        octets = (await self._octets(profile, [ref]))[ref]
-        after = self._shown(profile, ref, octets)
-        verified = None if isinstance(octets, Refusal) else octets == write.value
-        return Done(before.value, {"value": after.value, "datatype": after.datatype, "verified": verified})
+        after, unread = await self._after(profile, write)
+        return Done(before.value, after, unread)
+
+    async def _after(self, profile: Profile, write: Written) -> tuple[dict[str, Any] | None, PlantroomError | None]:
+        """Read back what the device took: what it shows, or why that cannot be told."""
+        ref, what = write.ref, f"{name_of(write.ref)} of {self._id(profile)}"
+        slot = None if write.priority is None else Ref(ref.object, Prop.PRIORITY_ARRAY, write.priority)
+        try:
+            found = await self._octets(profile, [ref] if slot is None else [ref, slot])
+        except DeviceTimeout as error:
+            return None, DeviceTimeout(f"{error} {TAKEN}")
+        octets = found[ref]
+        if isinstance(octets, Refusal):
+            return None, unread_error(octets, what)
+        shown = self.shown(profile, ref, octets)
+        if shown.error is not None:
+            return None, UnusableValue(f"{shown.error} {TAKEN}")
+        verified: bool | None = octets == write.value
+        if slot is not None:
+            held = found[slot]
+            verified = (verified or None) if isinstance(held, Refusal) else held in _in_slot(write.value)
+        return {"value": shown.value, "datatype": shown.datatype, "verified": verified}, None
 
     async def _octets(self, profile: Profile, refs: Sequence[Ref]) -> dict[Ref, Octets]:
         """Read the octets of values, several at once where the device can; raises DeviceTimeout."""
@@ -151,7 +185,8 @@ class Access:
                 raise property_error(refusal, self._id(profile), str(object_id))
         return {ref: octets for ref, octets in found.items() if numbers or not _is_unknown(octets)}
 
-    def _shown(self, profile: Profile, ref: Ref, octets: Octets) -> Shown:
+    def shown(self, profile: Profile, ref: Ref, octets: Octets) -> Shown:
+        """Show a property as JSON, of the octets that the device answered or would."""
         if isinstance(octets, Refusal):
             return Shown(ref, error=property_error(octets, self._id(profile), name_of(ref)))
         shape = element_of(shape_of(ref.object.type, ref.property), ref.index)
@@ -185,6 +220,11 @@ def name_of(ref: Ref) -> str:
 def missing(device_id: str, what: str) -> PropertyNotFound:
     """Say that something is not even a name of the standard's."""
     return PropertyNotFound(f"{device_id} does not have {what}.")
+
+
+def _in_slot(octets: bytes) -> tuple[bytes, ...]:
+    """Return how a value may stand in a slot: as it is, or in the tag of a constructed value or of a date and time."""
+    return octets, *(tags.opening(number) + octets + tags.closing(number) for number in (0, 1))
 
 
 def _listed(octets: Octets) -> tuple[int, ...]:

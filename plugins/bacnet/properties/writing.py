@@ -22,6 +22,9 @@ from plugins.bacnet.properties.shapes import (
     primitive_of,
 )
 from plugins.bacnet.wire import tags
+from plugins.bacnet.wire.items import DEEPEST
+
+_DEEPEST = 2 * DEEPEST  # each group of the generic form takes two levels of JSON
 
 
 class Unsuitable(ValueError):
@@ -42,12 +45,29 @@ def write_value(shape: Shape | None, value: Any) -> bytes:
 
     A value of a property that the standard does not know says its datatypes itself, as any other may.
     """
+    if not is_shallow(value):
+        raise Unsuitable(f"a value of no more than {_DEEPEST} levels")
     if shape is None or (generic.is_generic(value) and not isinstance(shape, Anything)):
         try:
             return generic.write_all(value)
         except ValueError as error:
             raise Unsuitable(str(error)) from error
     return _write(shape, None, value)
+
+
+def is_shallow(value: Any) -> bool:
+    """Tell whether a JSON value is no deeper than any that has a use; who goes into it by levels may rely on it."""
+    level = [value]
+    for _ in range(_DEEPEST + 1):
+        level = [
+            part
+            for each in level
+            if isinstance(each, list | dict)
+            for part in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _write(shape: Shape, tag: int | None, value: Any) -> bytes:

@@ -181,7 +181,8 @@ class PropertyRoutes:
                 role=Role.OPERATOR, errors=(*found, *writing, *reading), takes=(KEY,),
                 parameters=_of("instance", "object_id", "property"),
                 description="Writes, reads back, and answers the property as it is now. The present value of a point "
-                "is written as PUT /api/v1/points/{point_id}/value does.",
+                "is written as PUT /api/v1/points/{point_id}/value does. Where the device took it and could not be "
+                "read back, the answer is 504 or 502 and says so; the write is on record.",
             ),
             Route(
                 "POST", "/properties/query", self.query, "Show many properties of many devices",

@@ -218,3 +218,18 @@ async def test_a_slot_that_somebody_else_has_written_since_has_no_holder(api: An
     driver.values["demo.1.av.1"] = 23.0
     held = (await api.get("/api/v1/points/demo.1.av.1/priorities")).json["slots"][7]
     assert held == {"priority": 8, "value": 23.0, "held_by": None, "since": None}
+
+
+async def test_a_batch_of_which_some_got_no_answer_is_gone_on_with_under_its_key(api: Any, driver: Any) -> None:
+    api.house.device("demo.2", "t", writable=True)
+    driver.silent.add("demo.2")
+    body = {"writes": [{"point_id": "demo.1.av.1", "value": 20}, {"point_id": "demo.2.t", "value": 5}]}
+    first = await api.ask("POST", "/api/v1/writes", body, Idempotency_Key="k")
+    assert first.json["items"][1]["error"]["status"] == 504
+    driver.silent.clear()
+    driver.writes.clear()
+    again = await api.ask("POST", "/api/v1/writes", body, Idempotency_Key="k")
+    assert [item["reading"]["value"] for item in again.json["items"]] == [20.0, 5.0]
+    kept = await api.ask("POST", "/api/v1/writes", body, Idempotency_Key="k")
+    assert kept.body == again.body
+    assert [command.point.id for command in driver.writes] == ["demo.2.t"]
