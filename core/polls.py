@@ -259,6 +259,8 @@ class Polls:
         self.answered(entry, latency_s=elapsed / max(1, len(batches)), by=group)
         for batch in batches:
             self.apply(batch)
+        if batches and all(len(batch.errors) == len(batch.chunk.slots) for batch in batches):
+            entry.last_error = str(next(iter(batches[0].errors.values()), None) or entry.last_error)
         return batches
 
     def _note_silence(self, entry: DeviceEntry, error: Exception) -> None:

@@ -72,6 +72,16 @@ class Claims:
             return None
         return await self._of_others(known, there, named=named)
 
+    async def note_renumbered(self, answers: Mapping[int, Mapping[Station, IAm]]) -> None:
+        """Have nothing read or written any more where a device has another number now and denies the one it had."""
+        numbers = {place: instance for instance, places in answers.items() for place in places}
+        for _device_id, profile in list(self._profiles):
+            other = numbers.get(profile.station.place, profile.instance)
+            if profile.station.place in answers.get(profile.instance, ()) or other == profile.instance:
+                continue
+            if await self._is_there(profile) is False:
+                profile.renumbered = other
+
     def note(self, i_am: IAm) -> None:
         """Look into an I-Am that comes from elsewhere than the device is known to be."""
         profile, place = self._profiles.get(self._id(i_am.instance)), i_am.station.place

@@ -197,7 +197,7 @@ class BacnetDriver:
         profile = self.profiles.get(point.device_id)
         if profile is None:
             raise Unavailable(f"{point.device_id} has not been reached since the start; wait for its first poll.")
-        return profile
+        return _itself(profile, point.device_id)
 
     def _profile(self, device: Device) -> Profile:
         """Return what is known of a device: since it was found, or from what the registry kept over a restart."""
@@ -207,7 +207,7 @@ class BacnetDriver:
                 profile = recalled(self.profiles, self._clients, device)
             except ValueError as error:
                 raise DeviceNotFound(f"{device.id} has no address that can be asked: {error}; scan again.") from error
-        return profile
+        return _itself(profile, device.id)
 
     def _client(self, station: Station) -> Client:
         return self._clients[station.interface]
@@ -229,3 +229,10 @@ class BacnetDriver:
         for device_id, other in self.profiles:
             if other is not profile and other.lane.network is profile.lane.network:
                 self._ctx.seen(device_id)
+
+
+def _itself(profile: Profile, device_id: str) -> Profile:
+    """Return a profile; raises DeviceTimeout where the device of this number is not at its place any more."""
+    if profile.renumbered is not None:
+        raise DeviceTimeout(f"At the address of {device_id} answers device number {profile.renumbered} now.")
+    return profile

@@ -71,7 +71,8 @@ class Profile:
     ``whole_list`` whether it tells its object list at once (None: it has not been asked). ``loners`` are properties
     that make a whole request fail and are asked for alone, with the (monotonic) time from which on they are tried with
     others again; ``suspects`` are those that did so once, and were not answered with others since. Values and texts
-    have budgets of their own, since only the size of values is known beforehand.
+    have budgets of their own, since only the size of values is known beforehand. ``renumbered`` is the number under
+    which its place answers by now, where that is another one: nothing is read or written there any more.
     """
 
     instance: int
@@ -89,6 +90,7 @@ class Profile:
     loners: dict[Ref, float] = attrs.field(factory=dict)
     suspects: set[Ref] = attrs.field(factory=set)
     cov_slots: int | None = None
+    renumbered: int | None = None
     values: Budget = attrs.field()
     texts: Budget = attrs.field()
 

@@ -53,6 +53,7 @@ class Profiles:
         """Return the profile of a device that has said who it is: a new one where it is not what it was."""
         known = self._profiles.get(self._id(i_am.instance))
         if known is not None and known.is_of(i_am):
+            known.renumbered = None
             return known
         return self._begin(i_am.instance, i_am.station, i_am.max_apdu, can_segment=i_am.can_segment)
 

@@ -61,6 +61,7 @@ class Scanner:
         started = self._ctx.clock.monotonic()
         call = await self._discovery.call(ranges, broadcast, targets)
         found = await self._chosen(call, {low for low, high in wanted if low == high}, report)
+        await self.claims.note_renumbered(call.answers)
         self._warn_of_conflicts(started, report)
         if call.left_out:
             report.warn(

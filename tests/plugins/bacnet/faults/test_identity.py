@@ -51,6 +51,27 @@ async def test_our_own_number_is_told_and_changes_nothing(operate: Operate):
     assert await view.scan() == {}
 
 
+async def test_a_device_that_was_renumbered_is_not_read_or_written_under_its_old_number_and_vanishes(operate: Operate):
+    view = await operate(points=10)
+    simulation, there = view.simulation, view.simulation.devices.keys()
+    fault = simulation.inject(FaultKind.DUPLICATE_INSTANCE, devices=[SUBJECT], instance=4711)  # its new number, say
+    await view.scan()
+    assert await view.device_numbers() == {*there, 4711}
+    simulation.remove(fault)
+    await view.scan()
+
+    async def is_offline() -> bool:
+        return (await view.device(4711))["status"] == "offline"
+
+    await view.until(is_offline)
+    device = await view.device(4711)
+    assert device["last_error"] == f"At the address of bacnet.4711 answers device number {SUBJECT} now."
+    assert outcome(await view.write("analog-value.1", 25.0, number=4711))[0] == 504
+    await view.scan()
+    assert (await view.device(4711))["vanished"]
+    await view.until_all_is_well()
+
+
 async def test_a_device_that_restarts_is_offline_while_it_is_away_and_its_commands_are_lost(
     operate: Operate,
 ):

@@ -87,9 +87,9 @@ class View:
         """Read a point from its device."""
         return await self._house.api.get(f"/api/v1/points/bacnet.{number}.{key}/value", max_age="0")
 
-    async def write(self, key: str, value: Any) -> Answer:
-        """Write a point of the subject at priority 8."""
-        path = f"/api/v1/points/bacnet.{SUBJECT}.{key}/value"
+    async def write(self, key: str, value: Any, *, number: int = SUBJECT) -> Answer:
+        """Write a point at priority 8."""
+        path = f"/api/v1/points/bacnet.{number}.{key}/value"
         return await self._house.api.put(path, {"value": value, "priority": 8})
 
     async def property_of(self, object_id: str, name: str) -> Any:
