@@ -38,7 +38,7 @@ def point_of(device: Device, object_id: ObjectId, answers: Mapping[Ref, Answer])
     about = _About(object_id, answers)
     if about.unknown:
         return None
-    kind = TYPES[object_id.type]
+    kind, array = TYPES[object_id.type], has_priority_array(object_id, answers)
     low, high = kind.limits or (about.limit(Prop.MIN_PRES_VALUE), about.limit(Prop.MAX_PRES_VALUE))
     if low is not None and high is not None and low >= high:
         low = high = None
@@ -51,8 +51,8 @@ def point_of(device: Device, object_id: ObjectId, answers: Mapping[Ref, Answer])
         unit=None if unit is None else unit_name(int(unit)),
         symbol=None if unit is None else unit_symbol(int(unit)),
         states=about.states(kind),
-        writable=kind.writable,
-        commandable=has_priority_array(object_id, answers) is True,
+        writable=kind.writable and array is not None,  # else it might be written at a priority not asked for
+        commandable=array is True,
         min=low,
         max=high,
         resolution=about.limit(Prop.RESOLUTION),
