@@ -12,15 +12,15 @@ import attrs
 from core.plugin import Clock, DeviceTimeout
 from core.tasks import end_tasks
 from plugins.bacnet.addresses import Interface, Station
-from plugins.bacnet.bbmd import BbmdRequests
+from plugins.bacnet.discovery.bbmd import BbmdRequests
+from plugins.bacnet.discovery.registration import Registration
+from plugins.bacnet.discovery.routers import Routers
 from plugins.bacnet.engine import Engine, Tally
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.link import Link
 from plugins.bacnet.own_device import OurDevice
 from plugins.bacnet.protocol import IAm
-from plugins.bacnet.registration import Registration
 from plugins.bacnet.requests import undecodable
-from plugins.bacnet.routers import Routers
 from plugins.bacnet.stack import BbmdEnd, Busy, ForeignEnd, Stack, Undecodable, build
 from plugins.bacnet.translation import (
     i_am_in,

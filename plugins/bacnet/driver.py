@@ -26,10 +26,11 @@ from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig
 from plugins.bacnet.cov.ear import Ear
 from plugins.bacnet.cov.subscriptions import Subscriptions
-from plugins.bacnet.discovery import Discovery
-from plugins.bacnet.duplicates import Duplicates
+from plugins.bacnet.discovery.calls import Discovery
+from plugins.bacnet.discovery.duplicates import Duplicates
+from plugins.bacnet.discovery.inquiry import Inquiry
+from plugins.bacnet.discovery.scanning import Scanner, recalled
 from plugins.bacnet.errors import NetworkBusy, Refusal
-from plugins.bacnet.inquiry import Inquiry
 from plugins.bacnet.points import ruled
 from plugins.bacnet.polling import Part, Plan, plan_of
 from plugins.bacnet.profile import Profile
@@ -37,9 +38,8 @@ from plugins.bacnet.profiles import Profiles
 from plugins.bacnet.protocol import Answer, IAm
 from plugins.bacnet.reader import Reader
 from plugins.bacnet.round import Round
-from plugins.bacnet.scanning import Scanner, recalled
 from plugins.bacnet.traffic import Traffic
-from plugins.bacnet.writer import Result, Writer
+from plugins.bacnet.writing.writer import Result, Writer
 
 # A poll is cut off by the kernel after 60 s, a read on demand after 15: before that, what there is is handed over.
 POLL_PATIENCE_S = 45.0

@@ -10,15 +10,15 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from core.plugin import CliCommand, Context, Health, HealthCheck, Metric, Migration, Plugin, Route, hookimpl
 from core.tasks import end_tasks
 from plugins.bacnet import commands
-from plugins.bacnet.bbmd import named
 from plugins.bacnet.client import Client, Identity
 from plugins.bacnet.config import SCHEMA, BacnetConfig, Network
 from plugins.bacnet.cov.subscription import State
 from plugins.bacnet.cov.subscriptions import Subscriptions
+from plugins.bacnet.discovery.bbmd import named
+from plugins.bacnet.discovery.registration import Registration
 from plugins.bacnet.driver import BacnetDriver
 from plugins.bacnet.profiles import MIGRATIONS
 from plugins.bacnet.properties.errand import Errands
-from plugins.bacnet.registration import Registration
 from plugins.bacnet.routes.bbmds import BbmdRoutes
 from plugins.bacnet.routes.inquiries import InquiryRoutes
 from plugins.bacnet.routes.networks import NetworkRoutes

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 import attrs
 
 from core.plugin import Context, DeviceTimeout, Done, NotSent, PlantroomError, ValueNotSuitable
-from plugins.bacnet.delivery import Delivery, fits, longest_write
 from plugins.bacnet.errors import (
     NOTHING_WRITTEN,
     TAKEN,
@@ -41,6 +40,7 @@ from plugins.bacnet.wire.datatypes import Enumerated, ObjectId, Ref
 from plugins.bacnet.wire.errors import DecodeError, bounded
 from plugins.bacnet.wire.items import decode_items
 from plugins.bacnet.wire.write_property import Written
+from plugins.bacnet.writing.delivery import Delivery, fits, longest_write
 
 LONGEST_READ_S = 15.0
 

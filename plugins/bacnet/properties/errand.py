@@ -21,11 +21,10 @@ from core.plugin import (
     ValueNotSuitable,
 )
 from plugins.bacnet.config import Write
+from plugins.bacnet.discovery.examination import Examination
 from plugins.bacnet.driver import BacnetDriver
 from plugins.bacnet.errors import NOTHING_WRITTEN, PropertyNotFound, Refusal, property_error
-from plugins.bacnet.examination import Examination
 from plugins.bacnet.objects import DEVICE, Prop
-from plugins.bacnet.outgoing import allowed, kind_of, without_array
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.properties.access import Access, Shown, name_of
 from plugins.bacnet.properties.tables import datatype_name, element_of, shape_of
@@ -36,6 +35,7 @@ from plugins.bacnet.wire.datatypes import ObjectId, Ref
 from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.items import decode_items
 from plugins.bacnet.wire.write_property import Written
+from plugins.bacnet.writing.outgoing import allowed, kind_of, without_array
 
 ORIGIN = "rest"
 

@@ -11,9 +11,9 @@ from aiohttp import web
 from core.errors import FieldFault, Invalid
 from core.plugin import DeviceRefused, DeviceTimeout, FieldInfo, Role, Route, field
 from plugins.bacnet.addresses import parse_station
-from plugins.bacnet.bbmd import named, refused
 from plugins.bacnet.client import Client
-from plugins.bacnet.requested import nearest
+from plugins.bacnet.discovery.bbmd import named, refused
+from plugins.bacnet.discovery.requested import nearest
 from plugins.bacnet.wire.bvll_tables import BdtEntry, End, FdtEntry, ResultCode
 
 _OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"

@@ -11,8 +11,8 @@ from aiohttp import web
 from core.model import rfc3339
 from core.plugin import Role, Route, field
 from plugins.bacnet.addresses import Station
-from plugins.bacnet.bbmd import named
 from plugins.bacnet.client import Client, LinkState
+from plugins.bacnet.discovery.bbmd import named
 from plugins.bacnet.driver import BacnetDriver
 
 

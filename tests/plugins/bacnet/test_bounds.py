@@ -13,12 +13,12 @@ from structlog.testing import capture_logs
 
 from core.clock import ManualClock
 from plugins.bacnet.addresses import Station, parse_station
-from plugins.bacnet.discovery import MOST_ANSWERS, RollCall, Search
-from plugins.bacnet.duplicates import MOST_PLACES, Duplicates
+from plugins.bacnet.discovery.calls import MOST_ANSWERS, RollCall, Search
+from plugins.bacnet.discovery.duplicates import MOST_PLACES, Duplicates
+from plugins.bacnet.discovery.routers import Routers
 from plugins.bacnet.objects import Prop
 from plugins.bacnet.points import MOST_STATES
 from plugins.bacnet.protocol import IAm
-from plugins.bacnet.routers import Routers
 from plugins.bacnet.routes.inquiries import InquiryRoutes, WhoIsBody
 from plugins.bacnet.wire import bvll, npdu, who_is
 from plugins.bacnet.wire import network_messages as messages

@@ -10,7 +10,7 @@ from core.clock import ManualClock
 from core.model import Device
 from core.plugin import Health
 from plugins.bacnet.config import Network
-from plugins.bacnet.duplicates import REMEMBERED_S, ROUNDS, Duplicates
+from plugins.bacnet.discovery.duplicates import REMEMBERED_S, ROUNDS, Duplicates
 
 HERE = "127.0.0.90/8:47942"
 FIRST, SECOND, THIRD = (f"127.0.0.{number}/8:47942" for number in (91, 92, 93))

@@ -9,9 +9,9 @@ from core.model import Command, Device, Kind
 from plugins.bacnet.config import Write
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.objects import Prop
-from plugins.bacnet.outgoing import outgoing
 from plugins.bacnet.points import has_priority_array
 from plugins.bacnet.wire.datatypes import ObjectId, Ref
+from plugins.bacnet.writing.outgoing import outgoing
 
 VALUE = ObjectId(2, 1)
 NO_SUCH = Refusal("error", "unknown-property", "property")

@@ -61,13 +61,19 @@ ONE = {"objects": (READ,), "write": FINE, "reached": True}
 CASES = {
     "silent": unanswered(FaultKind.SILENT),
     "slower than all time-outs": unanswered(FaultKind.DELAY, seconds=2.0, reached=True),
-    "aborts all": Case(kind=FaultKind.ABORT, words=words("abort", "other")),
+    "aborts all": Case(kind=FaultKind.ABORT, last_error="abort other", words=words("abort", "other")),
     "rejects all": Case(
         kind=FaultKind.REJECT,
         parameters={"reason": "missing-required-parameter"},
+        last_error="reject missing-required-parameter",
         words=words("reject", "missing-required-parameter"),
     ),
-    "garbles all": Case(kind=FaultKind.GARBAGE, words=words("abort", "undecodable-answer"), reached=True),
+    "garbles all": Case(
+        kind=FaultKind.GARBAGE,
+        last_error="abort undecodable-answer",
+        words=words("abort", "undecodable-answer"),
+        reached=True,
+    ),
     "has a defect in one object": Case(
         kind=FaultKind.ERROR,
         parameters={"objects": [READ]},

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Callable
 
 from core.plugin import Clock, DeviceRefused, DeviceTimeout
-from plugins.bacnet.bbmd import BbmdRequests, named
+from plugins.bacnet.discovery.bbmd import BbmdRequests, named
 from plugins.bacnet.wire.bvll_tables import End, ResultCode
 
 _RENEWED_AFTER = 0.5  # of the time that it lives

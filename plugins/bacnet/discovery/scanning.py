@@ -9,19 +9,19 @@ from collections.abc import Set as AbstractSet
 
 from core.plugin import Context, Device, DeviceTimeout, Inventory, ScanReport, ScanRequest
 from plugins.bacnet.addresses import Station, parse_station
-from plugins.bacnet.claims import Claims
 from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig, parse_range
-from plugins.bacnet.discovery import MOST_ANSWERS, Discovery, RollCall
-from plugins.bacnet.duplicates import MOST_PLACES, Duplicates
+from plugins.bacnet.discovery.calls import MOST_ANSWERS, Discovery, RollCall
+from plugins.bacnet.discovery.claims import Claims
+from plugins.bacnet.discovery.duplicates import MOST_PLACES, Duplicates
+from plugins.bacnet.discovery.examination import Examination
+from plugins.bacnet.discovery.progress import Effort, Progress
+from plugins.bacnet.discovery.requested import configured_targets, nearest, ranges_of, targets_of
 from plugins.bacnet.errors import Refusal
-from plugins.bacnet.examination import Examination
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.profiles import Profiles
-from plugins.bacnet.progress import Effort, Progress
 from plugins.bacnet.protocol import IAm
 from plugins.bacnet.reader import Reader
-from plugins.bacnet.requested import configured_targets, nearest, ranges_of, targets_of
 from plugins.bacnet.together import together
 
 _AT_ONCE = 32

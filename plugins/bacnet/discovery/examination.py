@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from core.plugin import Context, Inventory, Point
 from plugins.bacnet.config import PointRule
+from plugins.bacnet.discovery.progress import Effort
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.objects import DEVICE, TYPES, Prop
 from plugins.bacnet.points import MOST_STATES, has_priority_array, point_of, questions, ruled, text_in
 from plugins.bacnet.profile import Profile, attributes_of
-from plugins.bacnet.progress import Effort
 from plugins.bacnet.protocol import Answer, IAm
 from plugins.bacnet.reader import Reader
 from plugins.bacnet.wire.datatypes import Datum, ObjectId, Ref

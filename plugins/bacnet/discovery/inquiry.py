@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from core.plugin import Clock
 from plugins.bacnet.addresses import Station
-from plugins.bacnet.claims import Claims
 from plugins.bacnet.client import Client
 from plugins.bacnet.config import BacnetConfig
-from plugins.bacnet.discovery import Discovery
+from plugins.bacnet.discovery.calls import Discovery
+from plugins.bacnet.discovery.claims import Claims
+from plugins.bacnet.discovery.requested import configured_targets, ranges_of, targets_of
 from plugins.bacnet.protocol import IAm
-from plugins.bacnet.requested import configured_targets, ranges_of, targets_of
 from plugins.bacnet.wire.datatypes import ObjectId
 from plugins.bacnet.wire.who_has import IHave
 

@@ -9,9 +9,9 @@ from core.errors import DeviceNotFound
 from core.plugin import Context, Device, DeviceTimeout
 from core.tasks import end_tasks
 from plugins.bacnet.addresses import Station
-from plugins.bacnet.duplicates import ROUNDS, Duplicate, Duplicates
+from plugins.bacnet.discovery.duplicates import ROUNDS, Duplicate, Duplicates
+from plugins.bacnet.discovery.nameplate import Nameplate, nameplate
 from plugins.bacnet.errors import Refusal
-from plugins.bacnet.nameplate import Nameplate, nameplate
 from plugins.bacnet.objects import DEVICE, Prop
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.profiles import Profiles

@@ -10,7 +10,7 @@ import attrs
 from core.plugin import Clock
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.client import Client
-from plugins.bacnet.duplicates import MOST_PLACES
+from plugins.bacnet.discovery.duplicates import MOST_PLACES
 from plugins.bacnet.protocol import IAm
 from plugins.bacnet.wire.datatypes import ObjectId
 from plugins.bacnet.wire.who_has import IHave, WhoHas

@@ -20,15 +20,15 @@ from core.plugin import (
 )
 from core.values import agrees
 from plugins.bacnet.config import Write
-from plugins.bacnet.delivery import Delivery, chunks, fits, longest_write
 from plugins.bacnet.errors import NOTHING_WRITTEN, TAKEN, Refusal, UnusableValue, read_error, unread_error, write_error
 from plugins.bacnet.objects import Prop
-from plugins.bacnet.outgoing import Outgoing, kind_of, outgoing
 from plugins.bacnet.profile import Profile
 from plugins.bacnet.protocol import Answer
 from plugins.bacnet.reader import Reader
 from plugins.bacnet.values import NotThatKind, flags_of, value_of
 from plugins.bacnet.wire.datatypes import Datum, Items, ObjectId, Ref
+from plugins.bacnet.writing.delivery import Delivery, chunks, fits, longest_write
+from plugins.bacnet.writing.outgoing import Outgoing, kind_of, outgoing
 
 _SLOTS = 16
 

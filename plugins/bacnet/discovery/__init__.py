@@ -1,0 +1,1 @@
+"""Finding devices: who is there, what each has, who has whose number, and the ways to other subnets."""
