@@ -173,7 +173,7 @@ async def test_somebody_elses_client_finds_and_subscribes_to_devices_on_trunks(s
     simulation = await simulate(controllers=2, trunks=[TRUNK | {"latency": 0.001, "baud": 115_200}])
     async with bacnet_client(int(simulation.address.partition(":")[2])) as client:
         assert await client.who_is_there(expected=5) == {10001, 10002, 20001, 20002, 20003}
-        assert str(client.address(20002)) == "3001:2"
+        assert str(client.address(20002)).partition("@")[0] == "3001:2"
         assert await client.read(20002, "analog-input,6") == 26.0
         identifier = await client.parse_object_identifier("analog-input,1")
         async with (
