@@ -104,14 +104,10 @@ class Reader:
         except Refusal as refusal:
             if not refusal.answer_is_too_long or not profile.can_segment:
                 raise
-            return await self.long_octets(profile, ref)
+            return await self._long(profile, ref)
 
-    async def long(self, profile: Profile, ref: Ref) -> Items:
-        """Read one property whose value may come in segments; raises Refusal or DeviceTimeout."""
-        return items_of(await self.long_octets(profile, ref))
-
-    async def long_octets(self, profile: Profile, ref: Ref) -> bytes:
-        """Read one property as `long` does, and answer its tagged octets."""
+    async def _long(self, profile: Profile, ref: Ref) -> bytes:
+        """Read one property whose value may come in segments."""
         async with self.traffic.turn(profile.lane):
             return await self._slowly(profile, self._client_of(profile.station).read_long(profile.station, ref))
 

@@ -66,15 +66,6 @@ def items_of(octets: bytes) -> Items:
         raise broken_value() from error
 
 
-def answer_of(octets: bytes, ref: Ref) -> Answer:
-    """Take the value out of a ReadProperty's result; raises Refusal where it is not what was asked for."""
-    value = octets_of(octets, ref)
-    try:
-        return items_of(value)
-    except Refusal as refusal:
-        return refusal
-
-
 def answers_of(octets: bytes, refs: Sequence[Ref]) -> list[Answer]:
     """Take the values out of a ReadPropertyMultiple's result, in the order asked; raises Refusal.
 

@@ -19,7 +19,6 @@ from plugins.bacnet.wire.datatypes import (
     parse_octets,
 )
 
-_FLOAT32_MAX = 3.4028234663852886e38
 _UNSIGNED_MAX = 2**64 - 1
 _INTEGER_MAX = 2**31 - 1
 
@@ -119,7 +118,7 @@ def _from_text(datatype: Datatype, text: str) -> bytes:
 def _float(datatype: Datatype, value: float) -> bytes:
     if datatype is Datatype.DOUBLE:
         return primitives.encode_double(value)
-    if abs(value) > _FLOAT32_MAX:
+    if abs(value) > primitives.FLOAT32_MAX:
         raise ValueError("a number within ±3.4028235e38")
     return primitives.encode_real(value)
 

@@ -208,3 +208,24 @@ async def leap(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], Awaitable[N
             await asyncio.sleep(0)
 
     return leap
+
+
+def command(house: House, point_id: str, value: Value = None, *, key: str = "1", **fields) -> Command:
+    """Make a write of a point."""
+    return Command(key, "alice", "rest", house.registry.point(point_id).point, value, **fields)
+
+
+@pytest.fixture
+async def driver(house, clock):
+    """A driver with two devices that were polled a minute ago, and are polled every hour."""
+    driver = house.driver()
+    house.device("demo.a", "t", "u", "v", interval=3600.0, writable=True)
+    house.device("demo.b", "t", interval=3600.0, writable=True, commandable=True)
+    driver.values |= dict.fromkeys(house.registry.point_ids(), 1.0)
+    await clock.advance(0)
+    driver.values |= dict.fromkeys(house.registry.point_ids(), 2.0)
+    while driver.reads:
+        driver.reads.clear()
+        await clock.advance(60)
+    driver.asked.clear()
+    return driver

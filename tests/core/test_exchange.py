@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from structlog.testing import capture_logs
 
 from core.errors import DeviceOffline, DeviceRefused, DeviceTimeout, PlantroomError, PluginError, PluginNotRunning
@@ -16,22 +15,6 @@ from core.plugin import Poller as PluginPoller
 async def refresh(house, exchange: Exchange, *point_ids: str, max_age: float | None = 5.0) -> dict[str, PlantroomError]:
     async with asyncio.timeout(3):
         return await exchange.refresh([house.registry.point(each) for each in point_ids], max_age=max_age)
-
-
-@pytest.fixture
-async def driver(house, clock):
-    """A driver with two devices that were polled a minute ago, and are polled every hour."""
-    driver = house.driver()
-    house.device("demo.a", "t", "u", "v", interval=3600.0, writable=True)
-    house.device("demo.b", "t", interval=3600.0, writable=True, commandable=True)
-    driver.values |= dict.fromkeys(house.registry.point_ids(), 1.0)
-    await clock.advance(0)
-    driver.values |= dict.fromkeys(house.registry.point_ids(), 2.0)
-    while driver.reads:
-        driver.reads.clear()
-        await clock.advance(60)
-    driver.asked.clear()
-    return driver
 
 
 async def test_without_a_greatest_age_readings_are_taken_as_they_are(house, exchange, driver):

@@ -12,7 +12,7 @@ from plugins.bacnet.addresses import Station
 from plugins.bacnet.engine import Engine, Outcome, Path, Request, Tally
 from plugins.bacnet.errors import Refusal
 from plugins.bacnet.protocol import Answer
-from plugins.bacnet.requests import answer_of, answers_of, read_multiple, read_one
+from plugins.bacnet.requests import answers_of, items_of, octets_of, read_multiple, read_one
 from plugins.bacnet.wire import (
     apdu,
     bvll,
@@ -193,7 +193,7 @@ class Asked:
 
     def _answers(self, octets: bytes) -> Sequence[Answer] | Answer:
         if self.request.service == Service.READ_PROPERTY:
-            return answer_of(octets, REFS[0])
+            return items_of(octets_of(octets, REFS[0]))
         return answers_of(octets, REFS)
 
 

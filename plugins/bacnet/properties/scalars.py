@@ -13,7 +13,6 @@ from plugins.bacnet.wire.errors import DecodeError
 from plugins.bacnet.wire.primitives import Primitive
 from plugins.bacnet.wire.tags import read_tag
 
-_FLOAT32_MAX = 3.4028234663852886e38
 _ANY = 255
 _WEEK_N_DAY = ("month", "week_of_month", "day_of_week")
 _LARGEST_ENUMERATED = 2**32 - 1
@@ -180,7 +179,7 @@ def _float(primitive: Primitive, value: Any) -> bytes:
     number = _NOT_FINITE.get(value) if isinstance(value, str) else value
     if isinstance(number, bool) or not isinstance(number, int | float):
         raise ValueError("a number")  # noqa: TRY004 - as above
-    if primitive is Primitive.REAL and math.isfinite(number) and abs(number) > _FLOAT32_MAX:
+    if primitive is Primitive.REAL and math.isfinite(number) and abs(number) > primitives.FLOAT32_MAX:
         raise ValueError("a number within ±3.4028235e38")
     try:
         return _content((primitives.encode_real if primitive is Primitive.REAL else primitives.encode_double)(number))

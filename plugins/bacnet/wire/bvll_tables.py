@@ -12,7 +12,6 @@ from plugins.bacnet.wire.errors import DecodeError
 
 _ADDRESS = 6
 _ENTRY = 10
-LONGEST_TTL_S = 0xFFFF
 
 
 class ResultCode(enum.IntEnum):

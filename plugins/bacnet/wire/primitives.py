@@ -34,7 +34,9 @@ class Primitive(enum.IntEnum):
 LONGEST_NUMBER = 8
 """Octets of the longest whole number: the standard's largest is Unsigned64 (clause 21)."""
 
-_FLOAT32_MAX = 3.4028234663852886e38
+FLOAT32_MAX = 3.4028234663852886e38
+"""The largest number in single precision."""
+
 _UTF_8 = 0
 _CODE_PAGE = 1
 _CHARSETS = {_UTF_8: "utf-8", 3: "utf-32-be", 4: "utf-16-be", 5: "iso-8859-1"}
@@ -151,7 +153,7 @@ def shortest(exact: float) -> float:
     octets = _REAL.pack(exact)
     for digits in (6, 7, 8):
         short = float(f"{exact:.{digits}g}")
-        if abs(short) <= _FLOAT32_MAX and _REAL.pack(short) == octets:
+        if abs(short) <= FLOAT32_MAX and _REAL.pack(short) == octets:
             return short
     return float(f"{exact:.9g}")
 

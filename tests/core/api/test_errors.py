@@ -91,7 +91,7 @@ class Lamp(Plugin):
         return WriteResult(command.value, 0, effective=True, active_priority=8)
 
     async def priorities(self, point):
-        raise NotImplementedError
+        raise AssertionError("no point of this driver has a priority array")
 '''
 
 
