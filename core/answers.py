@@ -12,6 +12,7 @@ import attrs
 from core.events import EventHandler
 from core.owner import Owner, owned_by
 from core.plugin import JobKind, Poller
+from core.policies import Policy
 from core.routes import Handler, HealthCheck, Metric, Middleware, Route
 
 CALLED: Mapping[type, str] = {
@@ -40,6 +41,8 @@ def _owned_item(item: Any, owner: Owner) -> Any:
             return attrs.evolve(cast("Any", item), **{called: owned_call(getattr(item, called), owner)})
     if isinstance(item, Middleware):
         return attrs.evolve(item, wrap=_owned_wrap(item.wrap, owner))
+    if isinstance(item, Policy):
+        return attrs.evolve(item, compile=owned_call(item.compile, owner))
     return owned_call(item, owner) if callable(item) else item
 
 

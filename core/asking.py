@@ -17,6 +17,7 @@ from core.errors import PluginError
 from core.events import EventHandler
 from core.model import Inventory
 from core.plugin import API_VERSION, CliCommand, Context, JobKind, Migration, Plugin, Poller
+from core.policies import Authenticator, Policy
 from core.routes import HealthCheck, Metric, Middleware, Route
 from core.settings import PluginEntry
 
@@ -24,12 +25,13 @@ HOOK_TIMEOUT_S = 5.0
 
 AnswerT = TypeVar("AnswerT")
 
-MANY: Mapping[str, type | None] = {
+MANY: Mapping[str, type | tuple[type, ...] | None] = {
     "register_points": Inventory,
     "register_pollers": Poller,
     "register_jobs": JobKind,
     "register_routes": Route,
-    "register_middlewares": Middleware,
+    "register_middlewares": (Middleware, Policy),
+    "register_authenticators": Authenticator,
     "register_health_checks": HealthCheck,
     "register_metrics": Metric,
     "register_log_processors": None,
@@ -98,9 +100,13 @@ def _checked(hook: str, answer: Any) -> Any:
     wanted = MANY[hook]
     for item in items:
         if not (callable(item) if wanted is None else isinstance(item, wanted)):
-            due = "a callable" if wanted is None else wanted.__name__
+            due = "a callable" if wanted is None else _named(wanted)
             raise PluginError(f"{hook} answered a {type(item).__name__} where {due} is due")
     return items
+
+
+def _named(wanted: type | tuple[type, ...]) -> str:
+    return wanted.__name__ if isinstance(wanted, type) else " or ".join(each.__name__ for each in wanted)
 
 
 async def _bounded(ask: Callable[[], AnswerT], what: str, timeout_s: float) -> AnswerT:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from core.events import EventHandler
     from core.model import Inventory
     from core.plugin import CliCommand, JobKind, Migration, Poller
+    from core.policies import Authenticator, Policy
     from core.routes import HealthCheck, Metric, Middleware, Route
     from core.services import Cache, Driver, History, Leadership, RateLimitStore
 
@@ -116,10 +117,20 @@ def register_routes() -> Iterable[Route]:  # type: ignore[empty-body]
 
 
 @hook("[Middleware(Phase.AUTH, self.guard)]", since=1, stability=Stability.STABLE)
-def register_middlewares() -> Iterable[Middleware]:  # type: ignore[empty-body]
-    """Wrap requests, each wrapper at a named phase.
+def register_middlewares() -> Iterable[Middleware | Policy]:  # type: ignore[empty-body]
+    """Have a say in requests, each wrapper or policy at a named phase.
 
-    Wrapped around every route, the kernel's too, when the application is built.
+    Put around every route, the kernel's too, when the application is built. A `Policy` is synchronous and costs next to
+    nothing; a `Middleware` wraps the handler as aiohttp's do, and costs only itself.
+    """
+
+
+@hook('[Authenticator("badge", self.badge)]', since=2, stability=Stability.STABLE)
+def register_authenticators() -> Iterable[Authenticator]:  # type: ignore[empty-body]
+    """Turn a request into a principal; the first that knows one wins.
+
+    Asked on every route that is not public; what nobody knows is refused with 401. Where any plugin that is enabled has
+    this hook, nobody is let in without: while it does not run, the answer is 503.
     """
 
 

@@ -11,16 +11,24 @@ import attrs
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from core.callers import call_of_request, principal_of, spend
 from core.clock import Clock
 from core.errors import (
+    CredentialsRequired,
     DeviceRefused,
     DeviceTimeout,
     Example,
+    FieldFault,
+    Invalid,
+    NotFound,
     NotSent,
     NotWritable,
+    PermissionDenied,
     PlantroomError,
     PointNotFound,
     PriorityNotAllowed,
+    RequestError,
+    TooManyRequests,
     ValueNotSuitable,
     any_of,
 )
@@ -44,19 +52,27 @@ from core.model import (
     Written,
 )
 from core.owner import owned_by
+from core.policies import Authenticator, Call, Policy, Steps, Work, call_of
+from core.principals import ANONYMOUS, Principal, PrincipalKind, Role, Scope
+from core.proxies import within
 from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
-from core.routes import Header, Health, HealthCheck, Link, Metric, Middleware, Phase, Role, Route, from_aiohttp
+from core.routes import Header, Health, HealthCheck, Link, Metric, Middleware, Phase, Route, from_aiohttp
 from core.serialize import FieldInfo, field
-from core.services import ScanReport, ScanRequest, Services
+from core.services import Allowance, ScanReport, ScanRequest, Services
 
 __all__ = [
+    "ANONYMOUS",
     "API_VERSION",
+    "Allowance",
+    "Authenticator",
+    "Call",
     "Chunk",
     "CliCommand",
     "Clock",
     "Command",
     "Commands",
     "Context",
+    "CredentialsRequired",
     "Deed",
     "Device",
     "DeviceRefused",
@@ -64,11 +80,13 @@ __all__ = [
     "Done",
     "EventHandler",
     "Example",
+    "FieldFault",
     "FieldInfo",
     "Flag",
     "Header",
     "Health",
     "HealthCheck",
+    "Invalid",
     "Inventory",
     "JobContext",
     "JobKind",
@@ -77,41 +95,56 @@ __all__ = [
     "Metric",
     "Middleware",
     "Migration",
+    "NotFound",
     "NotSent",
     "NotWritable",
+    "PermissionDenied",
     "Phase",
     "PlantroomError",
     "Plugin",
     "Point",
     "PointGroup",
     "PointNotFound",
+    "Policy",
     "Poller",
+    "Principal",
+    "PrincipalKind",
     "Priorities",
     "PriorityNotAllowed",
     "ReadingBatch",
     "Reason",
+    "RequestError",
     "Role",
     "Route",
     "Row",
     "ScanReport",
     "ScanRequest",
+    "Scope",
     "Source",
+    "Steps",
     "Taken",
+    "TooManyRequests",
     "Value",
     "ValueNotSuitable",
+    "Work",
     "WriteResult",
     "Written",
     "any_of",
     "batch_of",
+    "call_of",
+    "call_of_request",
     "field",
     "from_aiohttp",
     "hookimpl",
     "owned_by",
+    "principal_of",
+    "spend",
+    "within",
 ]
 
 ConfigT = TypeVar("ConfigT")
 
-API_VERSION = 1
+API_VERSION = 2
 """What this Plantroom offers to plugins; it grows when something is added or changed."""
 
 Polled: TypeAlias = Mapping[Point, Value] | ReadingBatch | None

@@ -10,17 +10,10 @@ import attrs
 from aiohttp import web
 
 from core.errors import PlantroomError
+from core.principals import Role
 from core.structure import FieldInfo
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Role(enum.StrEnum):
-    """What a principal may do; each role includes those before it."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
-    ADMIN = "admin"
 
 
 @attrs.frozen
@@ -51,7 +44,12 @@ class Route:
 
     ``handler`` is called with the request, each path parameter by name, and ``query`` and ``body`` where their
     attrs classes are given; it answers an attrs object, plain JSON data, or a ready response.
-    A plugin's ``path`` is below ``/api/v1/<instance>``. ``role`` None makes the route public.
+    A plugin's ``path`` is below ``/api/v1/<instance>``. ``role`` None makes the route public. A principal with a scope
+    may use a route whose path names a ``device_id`` or ``point_id`` within it, a plugin's routes where all of the
+    plugin is within it, and those that are ``minds_scope``: their handlers show and do no more than the scope allows.
+
+    ``at_once`` answers, synchronously, a request without query and body from what is there already, or None to have the
+    handler called; it is given each path parameter by name.
 
     What follows ``errors`` is for the document alone: ``parameters`` are those of the path; ``takes`` and ``sends``
     are headers beside those that every route has; ``example`` shows an answer where its class cannot. A route that is
@@ -67,6 +65,8 @@ class Route:
     answer: Any = None
     status: int = 200
     role: Role | None = Role.VIEWER
+    minds_scope: bool = False
+    at_once: Callable[..., Any] | None = None
     errors: tuple[type[PlantroomError], ...] = ()
     description: str = ""
     parameters: Mapping[str, FieldInfo] = attrs.field(factory=dict)

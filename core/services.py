@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import attrs
@@ -147,8 +147,11 @@ class Allowance:
 class RateLimitStore(Protocol):
     """Counts what each key has used."""
 
-    async def take(self, key: str, *, rate: float, burst: int, cost: int = 1) -> Allowance:
-        """Take ``cost`` of a budget of ``burst`` that refills at ``rate`` a second."""
+    def take(self, key: str, *, rate: float, burst: float, cost: float = 1.0) -> Allowance | Awaitable[Allowance]:
+        """Take ``cost`` of a budget of ``burst`` that refills at ``rate`` a second, all of it or nothing.
+
+        A cost of 0 only looks. A store that is in memory answers at once, any other something to await.
+        """
         ...
 
 
