@@ -51,7 +51,7 @@ class MemoryRateLimitStore:
         self._limit = keys
         self._arrivals: OrderedDict[str, float] = OrderedDict()
 
-    async def take(self, key: str, *, rate: float, burst: int, cost: int = 1) -> Allowance:
+    def take(self, key: str, *, rate: float, burst: float, cost: float = 1.0) -> Allowance:
         now, step = self._clock.monotonic(), 1 / rate
         tolerance = burst * step
         arrival = max(self._arrivals.get(key, now), now)
