@@ -63,12 +63,11 @@ class _Guard:
         for at, (keeper, authenticate) in enumerate(self._ways):
             if keeper.runs():
                 known = authenticate(call)
-                if known is None:
-                    continue
-                if inspect.isawaitable(known):
+                if isinstance(known, Principal):
+                    self._admit(call, known)
+                    return None
+                if known is not None:
                     return self._go_on(call, known, at + 1)
-                self._admit(call, known)
-                return None
         raise self._stranger()
 
     async def _go_on(self, call: Call, pending: Awaitable[Principal | None], at: int) -> None:

@@ -33,18 +33,20 @@ def endpoint(route: Route, body_timeout_s: float) -> Inner:
     """Make the end of a route's chain; raises TypeError where its query or body cannot be structured."""
     query_class: type[Any] = route.query or _NoQuery
     parse_query = compile_query(query_class)
-    read_body = _body_reader(route, body_timeout_s)
-    takes_body, takes_query = route.body is not None, route.query is not None
+    read_body = None if route.body is None else _body_reader(route.body, body_timeout_s)
+    takes_query = route.query is not None
     handler, respond = route.handler, _responder(route)
 
     async def call_handler(call: Call, request: web.Request) -> Outcome:
-        arguments: dict[str, Any] = dict(call.arguments)
-        body = await read_body(request)
-        query = parse_query(request.query)
-        if takes_body:
-            arguments["body"] = body
+        arguments: dict[str, Any] = {**call.arguments}
+        if read_body is not None:
+            arguments["body"] = await read_body(request)
+        elif request.can_read_body:
+            await _refuse_body(request, body_timeout_s)
         if takes_query:
-            arguments["query"] = query
+            arguments["query"] = parse_query(request.query)
+        elif call.query:
+            parse_query(request.query)
         result = await handler(request, **arguments)
         return result if isinstance(result, web.StreamResponse) else respond(result, call.headers)
 
@@ -65,16 +67,7 @@ def at_once(route: Route) -> AtOnce | None:
     return call_ready
 
 
-def _body_reader(route: Route, timeout_s: float) -> Callable[[web.Request], Awaitable[object]]:
-    if route.body is None:
-
-        async def refuse(request: web.Request) -> None:
-            if request.can_read_body and await _read(request, timeout_s):
-                fault = FieldFault("body", "unknown", "is not taken here")
-                raise Invalid(f"{request.method} takes no body here; send none.", errors=[fault])
-
-        return refuse
-    body_class: type[Any] = route.body
+def _body_reader(body_class: type[Any], timeout_s: float) -> Callable[[web.Request], Awaitable[object]]:
     structure, optional = compile_body(body_class), all_optional(body_class)
 
     async def read(request: web.Request) -> object:
@@ -85,6 +78,13 @@ def _body_reader(route: Route, timeout_s: float) -> Callable[[web.Request], Awai
         return structure(loads(await _read(request, timeout_s)))
 
     return read
+
+
+async def _refuse_body(request: web.Request, timeout_s: float) -> None:
+    """Raise Invalid for a body that nobody takes, unless it is empty."""
+    if await _read(request, timeout_s):
+        fault = FieldFault("body", "unknown", "is not taken here")
+        raise Invalid(f"{request.method} takes no body here; send none.", errors=[fault])
 
 
 async def _read(request: web.Request, timeout_s: float) -> bytes:

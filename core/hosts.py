@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+from collections.abc import Callable
 
 from aiohttp import HttpVersion, HttpVersion11
 from yarl import URL
@@ -15,10 +16,11 @@ KNOWN_AT_MOST = 64
 
 
 class Hosts:
-    """Checks the host that a request names; ``host`` is what the server listens on."""
+    """Checks the host that a request names; ``host`` is what the server listens on, ``url`` tells what to use."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, *, url: Callable[[], str]) -> None:
         self._host = host
+        self._url = url
         self._local = is_loopback(host)
         self._known: set[str] = set()
 
@@ -26,18 +28,20 @@ class Hosts:
         """Tell whether a Host header has passed the check before."""
         return host in self._known
 
-    def check(self, host: str | None, target: str, version: HttpVersion, *, url: str) -> None:
+    def check(self, host: str | None, target: str, version: HttpVersion) -> None:
         """Raise RequestError for a request that names no host, and Misdirected for one that names another server.
 
         A web page may have pointed a name of its own at this machine; ``target`` may name a host too.
         """
+        if host in self._known and target.startswith("/"):
+            return
         if host is None and version >= HttpVersion11:
             raise RequestError("HTTP/1.1 requests name their host: send a Host header.")
         if self._local:
             targets = [] if target.startswith("/") else [target]
             for name in [f"//{host}"] * (host is not None) + targets:
                 if not self._is_us(name):
-                    raise Misdirected(f"This server does not answer to that name; use {url}.")
+                    raise Misdirected(f"This server does not answer to that name; use {self._url()}.")
         if host is not None and len(self._known) < KNOWN_AT_MOST:
             self._known.add(host)
 

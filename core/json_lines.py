@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 
@@ -17,7 +18,7 @@ from core.security import redact
 BATCH_S = 0.05
 BATCH = 1_000
 
-Noted: TypeAlias = tuple[float, str, str, Mapping[str, Any]]
+Noted: TypeAlias = tuple[float, Callable[..., dict[str, Any]], tuple[Any, ...]]
 
 
 class Stream(Protocol):
@@ -43,11 +44,14 @@ class JsonLines:
         """Render an event, behind the lines that were noted before it."""
         return self._taken() + _rendered(event)
 
-    def note(self, event: str, request_id: str, fields: Mapping[str, Any]) -> None:
-        """Note an event of level info, which is written with the next line, or after 50 ms, or as one of a thousand."""
+    def note(self, fields: Callable[..., dict[str, Any]], *about: Any) -> None:
+        """Note an event of level info, which is written with the next line, or after 50 ms, or as one of a thousand.
+
+        What it says is asked only then, as ``fields(*about)``.
+        """
         if self._silent:
             return
-        self._noted.append((time.time(), event, request_id, fields))
+        self._noted.append((time.time(), fields, about))
         if len(self._noted) == 1:
             asyncio.get_running_loop().call_later(BATCH_S, self.flush)
         elif len(self._noted) >= BATCH:
@@ -71,11 +75,16 @@ class JsonLines:
         return "".join([_line(*each) for each in noted])
 
 
-def _line(at: float, event: str, request_id: str, fields: Mapping[str, Any]) -> str:
-    when = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
-    about = {"event": event, **fields, "request_id": request_id, "level": "info", "time": f"{when}Z"}
-    text = _rendered(about)
-    return f"{_rendered(redact(about)) if '://' in text else text}\n"
+def _line(at: float, fields: Callable[..., dict[str, Any]], about: tuple[Any, ...]) -> str:
+    second = int(at)
+    event = {**fields(*about), "level": "info", "time": f"{_date_and_time(second)}.{int((at - second) * 1e6):06d}Z"}
+    text = _rendered(event)
+    return f"{_rendered(redact(event)) if '://' in text else text}\n"
+
+
+@functools.lru_cache(maxsize=4)
+def _date_and_time(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
 def _rendered(event: EventDict | dict[str, Any]) -> str:

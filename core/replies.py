@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TypeAlias
@@ -14,7 +14,8 @@ from aiohttp import HttpVersion, web
 
 SERVER = "plantroom"
 _BODILESS = frozenset({204, 304})
-_PHRASES = {int(status): status.phrase for status in HTTPStatus}
+_STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
+OTHERS_KNOWN = 64
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
@@ -49,14 +50,23 @@ class Fixed:
     def __init__(self, headers: Mapping[str, str]) -> None:
         self.headers = dict(headers)
         self._names = frozenset(name.lower() for name in headers)
-        self._lines = _lines(headers.items())
+        self._lines = _lines([*headers.items()])
+        self._others: set[str] = set()
 
     def lines(self, given: Headers) -> str:
         """Return those that are not among the given ones, as header lines."""
-        if not given or self._names.isdisjoint([name.lower() for name, _value in given]):
-            return self._lines
-        names = {name.lower() for name, _value in given}
-        return _lines((name, value) for name, value in self.headers.items() if name.lower() not in names)
+        for name, _value in given:
+            if name not in self._others and self._is_fixed(name):
+                names = {name.lower() for name, _value in given}
+                return _lines([(name, value) for name, value in self.headers.items() if name.lower() not in names])
+        return self._lines
+
+    def _is_fixed(self, name: str) -> bool:
+        if name.lower() in self._names:
+            return True
+        if len(self._others) < OTHERS_KNOWN:
+            self._others.add(name)
+        return False
 
 
 def written(
@@ -66,17 +76,15 @@ def written(
 
     ``more`` are headers beside the reply's own; ``head`` leaves the body out.
     """
-    given: Headers = (*reply.headers, *more)
-    status, body = reply.status, reply.body
+    given: Headers = (*reply.headers, *more) if more else reply.headers
+    status, body, minor = reply.status, reply.body, version.minor
     about = "" if status in _BODILESS else f"Content-Length: {len(body)}\r\n"
     if reply.content_type is not None:
         about = f"Content-Type: {reply.content_type}\r\n{about}"
-    if not keep_alive and version.minor:
-        about += "Connection: close\r\n"
-    elif keep_alive and not version.minor:
-        about += "Connection: keep-alive\r\n"
+    if keep_alive is not (minor != 0):
+        about += "Connection: keep-alive\r\n" if keep_alive else "Connection: close\r\n"
     text = (
-        f"HTTP/1.{version.minor} {status} {_PHRASES.get(status, '')}\r\n{about}{_lines(given)}{fixed.lines(given)}"
+        f"HTTP/1.{minor} {_STATUS_LINES.get(status) or status}\r\n{about}{_lines(given)}{fixed.lines(given)}"
         f"X-Request-ID: {request_id}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n\r\n"
     )
     return text.encode() if head or not body else text.encode() + body
@@ -108,15 +116,16 @@ class Sent:
         """Send it all, and wait until a client that reads slowly has read most of it."""
         writer = request.writer
         await writer.write(self._data)
-        await writer.drain()
+        if request.transport is not None and request.transport.get_write_buffer_size():
+            await writer.drain()
 
     async def write_eof(self, _data: bytes = b"") -> None:
         """Nothing is left to send."""
 
 
-def _lines(headers: Iterable[tuple[str, str]]) -> str:
+def _lines(headers: Headers) -> str:
     text = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    if text and (text.count("\n") != text.count("\r\n") or text.count("\r") != text.count("\r\n")):
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
         raise ValueError("a header holds a line break")
     return text
 

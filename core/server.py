@@ -86,7 +86,7 @@ class Server:
         self.deadlines = deadlines or Deadlines()
         self.port = address.port
         self._host = address.host
-        self._hosts = Hosts(address.host)
+        self._hosts = Hosts(address.host, url=lambda: self.url)
         self._log = RequestLog()
         self._limit = connections_per_address
         self._counts: Counter[str] = Counter()
@@ -210,7 +210,7 @@ class Server:
         REQUEST_ID.set(call.request_id)  # the task is this request's alone
         status: int = problem.INTERNAL
         try:
-            self._hosts.check(call.headers.get("Host"), request.raw_path, request.version, url=self.url)
+            self._hosts.check(call.headers.get("Host"), request.raw_path, request.version)
             check_expectation(request)
             if self._held and call.path.startswith(self._held):
                 await self._next_application()

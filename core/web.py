@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -26,6 +26,8 @@ from core.routing import Routing
 MIB = 1024 * 1024
 DRAINED_AT_MOST = 16 * MIB
 BODY_TIMEOUT_S = 60.0
+PATHS_REMEMBERED = 4096
+LONGEST_REMEMBERED = 200
 
 DOCUMENT = web.AppKey("document", Document)
 
@@ -43,6 +45,7 @@ class Application:
         self._body_timeout_s = body_timeout_s
         self._routing: Routing[Chain] = Routing()
         self._places: dict[Chain, AbstractRoute] = {}
+        self._found: dict[tuple[str, str], tuple[Chain, Mapping[str, str]]] = {}
         self._unrouted: Chain
 
     def add(self, route: Route, parts: Sequence[Middleware | Policy]) -> None:
@@ -71,12 +74,23 @@ class Application:
 
     def chain_of(self, call: Call) -> Chain:
         """Find a call's chain, and note its route and arguments."""
-        found = self._routing.find(call.method, call.path)
+        key = call.method, call.path
+        found = self._found.get(key)
         if found is None:
-            return self._unrouted
+            found = self._routing.find(*key)
+            if found is None:
+                return self._unrouted
+            self._remember(key, found)
         chain, call.arguments = found
         call.route = chain.route
         return chain
+
+    def _remember(self, key: tuple[str, str], found: tuple[Chain, Mapping[str, str]]) -> None:
+        """Keep what was found at a path, within bounds."""
+        if len(key[1]) <= LONGEST_REMEMBERED:
+            if len(self._found) >= PATHS_REMEMBERED:
+                self._found.clear()
+            self._found[key] = found
 
     def _nothing_at(self, call: Call) -> NotFound | MethodNotAllowed:
         """Tell whether it is the address or only the method that is wrong."""
