@@ -123,9 +123,10 @@ class Accounts:
         failing, saved_at = False, self._ctx.clock.monotonic()
         while True:
             await self._ctx.clock.sleep(LOOK_EVERY_S)
+            due = self._ctx.clock.monotonic() - saved_at >= SAVE_EVERY_S
             try:
                 await self.ledger.catch_up()
-                if self._ctx.clock.monotonic() - saved_at >= SAVE_EVERY_S:
+                if due:
                     saved_at = self._ctx.clock.monotonic()
                     await self.save()
             except PlantroomError as error:
@@ -133,7 +134,9 @@ class Accounts:
                     self._ctx.log.warning("accounts_not_kept", error=str(error))
                 failing = True
             else:
-                failing = False
+                if failing and due:
+                    self._ctx.log.info("accounts_kept")
+                failing = failing and not due
 
     async def save(self) -> None:
         """Write down when keys and sessions were used, and remove sessions that have run out."""

@@ -12,7 +12,6 @@ import attrs
 
 from core.plugin import Call, Clock, Store
 from plugins.auth.config import SessionOptions
-from plugins.auth.errors import SessionNotFound
 from plugins.auth.keys import digest, new_id
 from plugins.auth.ledger import Ledger
 from plugins.auth.tables import Row, Statement
@@ -88,13 +87,6 @@ class Sessions:
         """Return the session of a cookie's value; None where it has ended."""
         session = self._by_digest.get(digest(value))
         return session if session is not None and self._lasts(session, self._clock.utc()) else None
-
-    def get(self, session_id: str, *, user: str | None) -> Session:
-        """Return a session by the id in lists, of one user or (None) of any; raises SessionNotFound."""
-        for session in self:
-            if session.id == session_id and user in (None, session.user):
-                return session
-        raise SessionNotFound(f"No session has the id {session_id!r}; GET /api/v1/auth/sessions lists them.")
 
     def used(self, session: Session) -> None:
         """Note that a session is used now."""

@@ -63,9 +63,6 @@ class UserPatch:
         default=UNSET, description="Whether the user is kept out; sessions end at once.", example=False
     )
     password: str | Unset = field(default=UNSET, **_PASSWORD)
-    totp: Literal[False] | Unset = field(
-        default=UNSET, description="`false` takes the second factor off, for who has lost it.", example=False
-    )
 
 
 @attrs.frozen(kw_only=True)
@@ -126,6 +123,11 @@ class UserRoutes:
                 "DELETE", one, self.remove, "Remove a user", status=204, role=Role.ADMIN,
                 errors=(UserNotFound, LastAdmin), parameters=_PARAMETERS, description="All sessions end at once.",
             ),
+            Route(
+                "DELETE", f"{one}/totp", self.take_totp_off, "Take a user's second factor off", status=204,
+                role=Role.ADMIN, errors=(UserNotFound,), parameters=_PARAMETERS,
+                description="For who has lost it; the recovery codes are good for nothing then.",
+            ),
         ]  # fmt: skip
 
     async def list(self, _request: web.Request, *, query: UsersQuery) -> ListAnswer[UserAnswer]:
@@ -175,9 +177,6 @@ class UserRoutes:
             hashed = await self._passwords.hash(password)
         if "scope" in changes:
             changes["scope"] = scope_of(changes["scope"])
-        if "totp" in changes:
-            del changes["totp"]
-            changes |= NO_TOTP
         if changes:
             user = await self._accounts.change_user(user_id, changes)
         if hashed is not None:
@@ -190,6 +189,11 @@ class UserRoutes:
         user = self._accounts.users.get(user_id)
         await self._accounts.remove_user(user_id)
         self._log(request, "user_removed", user)
+
+    async def take_totp_off(self, request: web.Request, *, user_id: str) -> None:
+        """Take a second factor off."""
+        user = await self._accounts.users.change(self._accounts.ledger, user_id, NO_TOTP)
+        self._log(request, "totp_off", user)
 
     def _log(self, request: web.Request, event: str, user: User, **more: Any) -> None:
         self._ctx.log.info(event, user=user.name, role=user.role.value, by=principal_of(request).id, **more)
