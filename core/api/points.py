@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
 import attrs
 from aiohttp import web
 
-from core.api.lists import SORT, ListAnswer, ListQuery, found, page, spliced_envelope
+from core.api.lists import SORT, ListAnswer, ListQuery, envelope_around, found, page
 from core.api.overrides import Patch, changing
+from core.api.pages import PointPage, PointPages
 from core.api.readings import POINT_ID
 from core.api.render import AGE, PointAnswer, PointRenderer, age_header
 from core.clock import Clock
@@ -52,14 +53,34 @@ def _links(point: str) -> tuple[Link, ...]:
     )
 
 
-class Points:
-    """The resource /api/v1/points."""
+class Scope(Protocol):
+    """Which points there are for whoever asks; pages are kept by it, so it is hashable and stays as it is."""
 
-    def __init__(self, registry: Registry, cursors: Cursors, clock: Clock) -> None:
+    def covers(self, entry: PointEntry) -> bool: ...
+
+
+def everything(_request: web.Request) -> Scope | None:
+    """Scope a request to all points."""
+    return None
+
+
+class Points:
+    """The resource /api/v1/points; ``scope_of`` tells what a request's list is narrowed to."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        cursors: Cursors,
+        clock: Clock,
+        *,
+        scope_of: Callable[[web.Request], Scope | None] = everything,
+    ) -> None:
         self._registry = registry
         self._cursors = cursors
         self._clock = clock
+        self._scope_of = scope_of
         self._renderer = PointRenderer(registry)
+        self._pages = PointPages(registry)
         self._by_name: tuple[int, list[tuple[str | float, ...]]] = (-1, [])
 
     @property
@@ -85,19 +106,29 @@ class Points:
             ),
         ]  # fmt: skip
 
-    async def list(self, _request: web.Request, *, query: PointsQuery) -> Answer:
+    async def list(self, request: web.Request, *, query: PointsQuery) -> Answer:
         """Answer a page of points."""
+        scope = self._scope_of(request)
+        key = query, scope
+        page = self._pages.take(key) or self._page(query, scope)
+        answer = page.answer()
+        if not query.quality:  # which points have a quality is another matter with each reading
+            self._pages.keep(key, page)
+        return answer
+
+    def _page(self, query: PointsQuery, scope: Scope | None) -> PointPage:
         registry = self._registry
 
         def pick(key: str) -> PointEntry | None:
             entry = registry.point(key)
-            return entry if self._matches(entry, query) else None
+            return entry if (scope is None or scope.covers(entry)) and self._matches(entry, query) else None
 
         if query.sort.endswith("name"):
             named = page(self._cursors, NAME, query, keys=self._names(), pick=lambda key: pick(str(key[-1])))
         else:
             named = page(self._cursors, NAME, query, keys=self._ids(query), pick=pick)
-        return spliced_envelope(named, [self._renderer.render(entry) for entry in named.rows])
+        fixed = [self._renderer.fixed(entry) for entry in named.rows]
+        return PointPage(registry, self._clock, entries=named.rows, fixed=fixed, around=envelope_around(named))
 
     async def get(self, _request: web.Request, *, point_id: str) -> Answer:
         """Answer a point."""
@@ -109,7 +140,7 @@ class Points:
 
     def _answer(self, entry: PointEntry) -> Answer:
         rendered, tag = self._renderer.render(entry)
-        return Answer(rendered, tag=tag, headers=age_header(self._registry.reading(entry), self._clock.utc()))
+        return Answer(rendered, tag=tag, headers=age_header(self._registry.current.time(entry.slot), self._clock.utc()))
 
     def _ids(self, query: PointsQuery) -> Sequence[str]:
         """All ids that can match, in order: those of the devices that are asked for, or all."""

@@ -9,7 +9,8 @@ import attrs
 from aiohttp import web
 
 from core import problem
-from core.api.render import AGE, EXAMPLE, ReadingAnswer, age_header, render_reading
+from core.api.reading_answers import ReadingAnswers
+from core.api.render import AGE, EXAMPLE, ReadingAnswer, render_reading
 from core.clock import Clock
 from core.errors import (
     DeviceError,
@@ -82,7 +83,7 @@ class Readings:
     def __init__(self, registry: Registry, exchange: Exchange, clock: Clock) -> None:
         self._registry = registry
         self._exchange = exchange
-        self._clock = clock
+        self._answers = ReadingAnswers(registry, clock)
 
     @property
     def routes(self) -> list[Route]:
@@ -102,14 +103,16 @@ class Readings:
         ]  # fmt: skip
 
     async def get(self, _request: web.Request, *, point_id: str, query: Freshness) -> Answer:
-        """Answer one reading."""
+        """Answer one reading, as it is or read anew."""
         entry = self._registry.point(point_id)
         errors = await self._exchange.refresh([entry], max_age=query.max_age)
         if point_id in errors and not self._last_will_do(entry, query):
             raise errors[point_id]
-        reading = self._registry.reading(entry)
-        body, tag = render_reading(reading)
-        return Answer(body, tag=tag, headers=age_header(reading, self._clock.utc()))
+        return self._answers.answer(entry)
+
+    def value_now(self, *, point_id: str) -> Answer:
+        """Answer one reading as it is, at once; raises PointNotFound."""
+        return self._answers.answer(self._registry.point(point_id))
 
     async def query(self, _request: web.Request, *, body: ReadingsBody) -> Answer:
         """Answer many readings, each with its own success."""
@@ -128,7 +131,7 @@ class Readings:
         if error is not None:
             return failed_item(point_id, error)
         reading = None if entry is None else self._registry.reading(entry)
-        return b'{"point_id":%b,"reading":%b}' % (dumps(point_id), render_reading(reading)[0])
+        return b'{"point_id":%b,"reading":%b}' % (dumps(point_id), render_reading(reading))
 
     def _last_will_do(self, entry: PointEntry, freshness: Freshness) -> bool:
         return freshness.on_error == "last" and self._registry.reading(entry) is not None
