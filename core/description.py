@@ -15,6 +15,6 @@ async def describe(settings: Settings) -> tuple[Document, dict[str, str]]:
     """Ask the plugins for their routes; answers the document, and why those that it leaves out could not be asked."""
     manager = PluginManager(settings.plugins, EventBus())
     await manager.load(lambda name: unstarted_context(name, settings.data_dir))
-    routes, middlewares, secured = served_by(described_routes(), manager)
+    routes, around = served_by(described_routes(), manager)
     left_out = {plugin.name: plugin.error for plugin in manager if plugin.error is not None}
-    return Document(routes, middlewares, secured=secured), left_out
+    return Document(routes, around, secured=settings.authenticated), left_out

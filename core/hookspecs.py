@@ -125,7 +125,7 @@ def register_middlewares() -> Iterable[Middleware | Policy]:  # type: ignore[emp
     """
 
 
-@hook('[Authenticator("badge", self.who)]', since=2, stability=Stability.STABLE)
+@hook('[Authenticator("badge", self.badge)]', since=2, stability=Stability.STABLE)
 def register_authenticators() -> Iterable[Authenticator]:  # type: ignore[empty-body]
     """Turn a request into a principal; the first that knows one wins.
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import attrs
 import structlog
-from aiohttp import web
 
 from core import __version__, log
+from core.access import Doorkeeper, access
 from core.api import Parts, kernel_routes
 from core.api.idempotency import Idempotency
 from core.api.metrics import ServerFigures
@@ -31,10 +31,13 @@ from core.leases import Leases
 from core.manager import LoadedPlugin, PluginManager, PluginState
 from core.persistence import MIGRATIONS, OWNER, Persistence
 from core.plugin import Context, logger
+from core.policies import Policy
 from core.poller import Poller, Repeated
 from core.polls import Polls
+from core.proxies import Proxies
 from core.registry import Registry
 from core.reload import Reload
+from core.requests import Request
 from core.routes import Health, HealthCheck, Metric, Middleware, Route
 from core.scans import Scans
 from core.server import Server
@@ -43,7 +46,7 @@ from core.settings import Settings
 from core.storage import StorageError, open_storage
 from core.tasks import end_tasks
 from core.watchdog import Watchdog
-from core.web import build_application
+from core.web import Application, build_application
 
 SAVE_EVERY_S = 10.0
 CLOCK_CHECK_EVERY_S = 5.0
@@ -68,7 +71,7 @@ class Kernel:
         self.leases = Leases(self.services.leadership, self.clock)
         self.polls = Polls(self.registry, self.poller, self.leases, self.clock, self.events)
         self.scans = Scans(self.registry, self.polls, self.poller, self.jobs, self.clock)
-        self.server = Server(settings.http)
+        self.server = Server(settings.http, proxies=Proxies(settings.http.trusted_proxies))
         self._reload = Reload(self, reread or (lambda: settings))
         self._stopping = False
         self._reloads: set[asyncio.Task[Differences]] = set()
@@ -187,11 +190,14 @@ class Kernel:
         if not self._stopping:
             await self.server.swap(self._application(self.manager, self.manager.running))
 
-    def _application(self, manager: PluginManager, plugins: Iterable[LoadedPlugin]) -> web.Application:
+    def _application(self, manager: PluginManager, plugins: Iterable[LoadedPlugin]) -> Application:
         """Build the web application of these plugins; raises PluginError where two of them do not fit together."""
         routes = kernel_routes(attrs.evolve(self.parts, manager=manager))
-        served, middlewares, secured = served_by(routes, plugins)
-        return build_application(served, [self.parts.figures.middleware, *middlewares], secured=secured)
+        served, parts = served_by(routes, plugins)
+        owners = {id(route): owner for owner, route in served}
+        doorkeepers = [keeper_of(plugin) for plugin in manager if plugin.entry.keeps_the_door]
+        guard = access(doorkeepers, self.registry, lambda route: owners[id(route)])
+        return build_application(served, [self.parts.figures.policy, guard, *parts], secured=bool(doorkeepers))
 
     async def _parts(self) -> Parts:
         installation_id = await self.persistence.installation_id()
@@ -299,25 +305,42 @@ class Kernel:
 
 def served_by(
     kernel: Iterable[Route], plugins: Iterable[LoadedPlugin]
-) -> tuple[list[tuple[str, Route]], list[Middleware], bool]:
-    """Put together what is served: routes with owners, plugins' middlewares, and whether credentials are asked for."""
+) -> tuple[list[tuple[str, Route]], list[Middleware | Policy]]:
+    """Put together what is served: routes with their owners, and what plugins put around them."""
     routes = [("core", route) for route in kernel]
-    middlewares: list[Middleware] = []
-    secured = False
+    parts: list[Middleware | Policy] = []
     for plugin in plugins:
         routes.extend(own_routes(plugin))
-        middlewares.extend(plugin.many("register_middlewares"))
-        secured = secured or (plugin.entry.use == "auth" and plugin.instance is not None)
-    return routes, middlewares, secured
+        parts.extend(plugin.many("register_middlewares"))
+    return routes, parts
+
+
+def keeper_of(plugin: LoadedPlugin) -> Doorkeeper:
+    """Make of a plugin what is asked who somebody is."""
+    return Doorkeeper(plugin.name, lambda: plugin.state is PluginState.RUNNING, plugin.many("register_authenticators"))
 
 
 def own_routes(plugin: LoadedPlugin) -> list[tuple[str, Route]]:
     """Return a plugin's routes, below its own address."""
     at = f"/api/v1/{plugin.name}"
     return [
-        (plugin.name, attrs.evolve(route, path=at + route.path, handler=_while_running(plugin, route.handler)))
+        (
+            plugin.name,
+            attrs.evolve(
+                route,
+                path=at + route.path,
+                handler=_while_running(plugin, route.handler),
+                at_once=_if_running(plugin, route.at_once),
+            ),
+        )
         for route in plugin.many("register_routes")
     ]
+
+
+def _if_running(plugin: LoadedPlugin, at_once: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    if at_once is None:
+        return None
+    return lambda **arguments: at_once(**arguments) if plugin.state is PluginState.RUNNING else None
 
 
 def _poller_health(item: Repeated) -> tuple[Health, str]:
@@ -330,7 +353,7 @@ def _poller_health(item: Repeated) -> tuple[Health, str]:
 
 
 def _while_running(plugin: LoadedPlugin, handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def handle(request: web.Request, **arguments: Any) -> Any:
+    async def handle(request: Request, **arguments: Any) -> Any:
         if plugin.state is not PluginState.RUNNING:
             raise PluginNotRunning(f"{plugin.name} does not run; see GET /api/v1/plugins/{plugin.name}.")
         plugin.requests += 1

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
-import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from core.json_lines import JsonLines
 from core.security import redact
 from core.settings import LogSettings
 
+REQUEST_ID: ContextVar[str] = ContextVar(f"{structlog.contextvars.STRUCTLOG_KEY_PREFIX}request_id")
+"""The request that is being answered: structlog puts it on each line."""
 QUIET = ("aiohttp.access", "asyncio", "bacpypes3")
 """Loggers of libraries of which only warnings and worse are wanted."""
 
@@ -32,7 +34,9 @@ def configure(settings: LogSettings, extra_processors: Sequence[Processor] = ())
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
-    finish: list[Processor] = [*map(_Guarded, extra_processors), _black_out, *_renderers(settings.format)]
+    _retire()
+    lines = JsonLines(_Stderr(), batches=not extra_processors, silent=level > logging.INFO)
+    finish: list[Processor] = [*map(_Guarded, extra_processors), _black_out, *_renderers(settings.format, lines)]
     structlog.configure(
         processors=[*prepare, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -84,7 +88,14 @@ def _black_out(_logger: WrappedLogger, _method: str, event: EventDict) -> EventD
     return hidden
 
 
-def _renderers(form: str) -> list[Processor]:
+def _retire() -> None:
+    """Have what was noted for the log as it was until now be written so."""
+    processors = structlog.get_config()["processors"]
+    if processors and isinstance(processors[-1], JsonLines):
+        processors[-1].retire()
+
+
+def _renderers(form: str, lines: JsonLines) -> list[Processor]:
     terminal = sys.stderr.isatty()
     if form == "console" or (form == "auto" and terminal):
         colors = terminal and not os.environ.get("NO_COLOR")
@@ -93,14 +104,7 @@ def _renderers(form: str) -> list[Processor]:
                 colors=colors, timestamp_key="time", exception_formatter=structlog.dev.plain_traceback
             )
         ]
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
-
-
-def _json(event: EventDict, **_options: Any) -> str:
-    try:
-        return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except TypeError:  # integers beyond 64 bits and half surrogates, which only the standard library writes
-        return json.dumps(event, default=str, skipkeys=True)
+    return [structlog.processors.format_exc_info, lines]
 
 
 class _Handler(logging.Handler):

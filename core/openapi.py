@@ -10,6 +10,7 @@ from aiohttp import web
 
 from core import __version__
 from core.operations import Operations, tag_of
+from core.policies import Policy
 from core.routes import Middleware, Route
 from core.serialize import dumps
 
@@ -37,11 +38,15 @@ class Document:
     """
 
     def __init__(
-        self, routes: Iterable[tuple[str, Route]], middlewares: Iterable[Middleware] = (), *, secured: bool = False
+        self,
+        routes: Iterable[tuple[str, Route]],
+        around: Iterable[Middleware | Policy] = (),
+        *,
+        secured: bool = False,
     ) -> None:
         self._routes = [(owner, route) for owner, route in routes if route.documented]
         self._schemes = _SCHEMES if secured else {}
-        errors = [error for each in middlewares for error in each.errors]
+        errors = [error for each in around for error in each.errors]
         self._operations = Operations(self._routes, errors=errors, schemes=self._schemes)
 
     @functools.cached_property

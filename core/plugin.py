@@ -11,6 +11,7 @@ import attrs
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from core.callers import call_of_request, principal_of, spend
 from core.clock import Clock
 from core.errors import (
     CredentialsRequired,
@@ -131,10 +132,13 @@ __all__ = [
     "any_of",
     "batch_of",
     "call_of",
+    "call_of_request",
     "field",
     "from_aiohttp",
     "hookimpl",
     "owned_by",
+    "principal_of",
+    "spend",
     "within",
 ]
 

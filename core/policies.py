@@ -32,8 +32,8 @@ class Call:
     """A request as plain data: what policies look at, and where they note what they find.
 
     ``path`` is percent-encoded, ``query`` what follows its question mark; ``headers`` take names in any case; ``peer``
-    is the IP address of the connection. ``route`` is None where nothing is at the address; ``arguments`` are the path's.
-    ``started`` counts as `time.perf_counter`. ``principal`` is known from phase AUTH on.
+    is the IP address of the connection. ``route`` is None where nothing is at the path; ``arguments`` are its parts by
+    name. ``started`` counts as `time.perf_counter`. ``principal`` is known from phase AUTH on.
 
     What is put into ``answer_headers`` is sent with whatever the request is answered. ``meter`` is asked before the
     field bus is made to work for the request; it raises TooManyRequests.

@@ -25,6 +25,7 @@ from core.errors import (
     UnsupportedMediaType,
     any_of,
 )
+from core.replies import Reply
 from core.serialize import dumps
 
 CONTENT_TYPE = "application/problem+json"
@@ -105,15 +106,13 @@ def describe(
     return problem | dict(extra or {})
 
 
-def answer(
-    error: PlantroomError, request_id: str, *, instance: str | None = None, status: int | None = None
-) -> web.Response:
-    """Make the answer to a request that failed; ``instance`` is its path."""
+def reply(error: PlantroomError, request_id: str, *, instance: str | None = None, status: int | None = None) -> Reply:
+    """Make the reply to a request that failed; ``instance`` is its path."""
     problem = document(error, status=status)
     if instance is not None:
         problem["instance"] = instance
     problem["request_id"] = request_id
-    return web.Response(body=dumps(problem), status=problem["status"], headers=error.headers, content_type=CONTENT_TYPE)
+    return Reply(problem["status"], dumps(problem), CONTENT_TYPE, tuple(error.headers.items()))
 
 
 def from_http(error: web.HTTPException) -> PlantroomError:

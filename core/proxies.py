@@ -62,7 +62,7 @@ def _values(headers: Mapping[str, str], name: str) -> str:
 
 
 def within(address: str, networks: Sequence[Network]) -> bool:
-    """Tell whether an IP address is in one of the networks; an IPv4 address that is mapped into IPv6 counts as itself."""
+    """Tell whether an IP address is in one of the networks; an IPv4 address counts as itself when mapped into IPv6."""
     found = _parsed(address)
     return found is not None and any(found in network for network in networks)
 

@@ -16,6 +16,7 @@ from core.current import CurrentReadings
 from core.errors import Conflict, DeviceNotFound, PluginError, PointNotFound
 from core.events import DevicesChanged, DeviceStatusChanged, EventBus
 from core.model import Device, DeviceStatus, Inventory, Point, Quality, Reading, Reason
+from core.principals import Scope
 
 STALE_AFTER_INTERVALS = 2.5
 _DEVICE_ID = re.compile(r"[a-z0-9_-]+\.[a-z0-9_-]+")
@@ -56,6 +57,10 @@ class DeviceEntry:
     @property
     def enabled(self) -> bool:
         return self.overrides.enabled is not False
+
+    def within(self, scope: Scope | None) -> bool:
+        """Tell whether a principal of this scope may know of it; None is the whole house."""
+        return scope is None or scope.covers(self.device.plugin, self.id, self.overrides.tags)
 
 
 @attrs.define(eq=False)
@@ -108,6 +113,14 @@ class PointEntry:
     @property
     def polled(self) -> bool:
         return self.enabled and not self.vanished
+
+    def within(self, scope: Scope | None) -> bool:
+        """Tell whether a principal of this scope may know of it; its tags are its own and its device's."""
+        if scope is None:
+            return True
+        device = self.device
+        tags = (*self.overrides.tags, *device.overrides.tags) if scope.tags else ()
+        return scope.covers(device.device.plugin, device.id, tags)
 
 
 class Registry:

@@ -15,6 +15,7 @@ from core import validators
 from core.catalog import Catalog
 from core.errors import ConfigError, PluginError
 from core.plugin import Plugin
+from core.proxies import Network
 from core.sections import structured
 from core.security import Json, redacted_json
 from core.source import Broken, Fault, KeyPath, Source, raise_for
@@ -38,11 +39,15 @@ _SITE = re.compile(r"[a-z0-9-]{1,32}")
 
 @attrs.frozen
 class Http:
-    """Where the REST API is served; port 0 is one that the system chooses."""
+    """Where the REST API is served; port 0 is one that the system chooses.
+
+    ``trusted_proxies`` are the networks of proxies whose word about a client's address is taken.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8080
     allow_unauthenticated: bool = False
+    trusted_proxies: tuple[Network, ...] = ()
 
     @property
     def loopback(self) -> bool:
@@ -85,6 +90,11 @@ class PluginEntry:
         """Where it stands in the configuration."""
         return ("plugins", self.name)
 
+    @property
+    def keeps_the_door(self) -> bool:
+        """Whether it is enabled, and says who may come in; one named ``auth`` does, also where it cannot be loaded."""
+        return self.enabled and (self.use == "auth" or hasattr(self.plugin_class, "register_authenticators"))
+
     def same_as(self, other: PluginEntry) -> bool:
         """Tell whether a plugin of the one is a plugin of the other: the same code with the same options."""
         return (self.use, self.plugin_class, self.options) == (other.use, other.plugin_class, other.options)
@@ -102,8 +112,8 @@ class Settings:
 
     @property
     def authenticated(self) -> bool:
-        """Whether an ``auth`` plugin that could be loaded is enabled."""
-        return any(entry.use == "auth" and entry.enabled and entry.error is None for entry in self.plugins)
+        """Whether a plugin is enabled that says who may come in, and could be loaded."""
+        return any(entry.keeps_the_door and entry.error is None for entry in self.plugins)
 
 
 def _site(value: Any) -> str:
@@ -117,6 +127,7 @@ SCHEMA = {
         vol.Optional("host"): validators.host,
         vol.Optional("port"): validators.port_or_any,
         vol.Optional("allow_unauthenticated"): validators.boolean,
+        vol.Optional("trusted_proxies"): validators.networks,
     },
     vol.Optional("data_dir"): validators.file_path,
     vol.Optional("site"): _site,

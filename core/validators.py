@@ -11,6 +11,7 @@ from typing import Any
 
 import voluptuous as vol
 
+from core.proxies import Network
 from core.security import Secret
 
 Check = Callable[[Any], Any]
@@ -100,6 +101,22 @@ def ip_address(value: Any) -> str:
         return str(ipaddress.ip_address(text(value)))
     except ValueError:
         raise vol.Invalid("expected an IP address such as 192.168.1.10") from None
+
+
+def network(value: Any) -> Network:
+    """Take a network of IP addresses, or one address."""
+    try:
+        return ipaddress.ip_network(text(value))
+    except ValueError as error:
+        near = "; its last part is not 0" if "host bits" in str(error) else ""
+        raise vol.Invalid(f"expected a network such as 10.0.0.0/8, or an IP address{near}") from None
+
+
+def networks(value: Any) -> tuple[Network, ...]:
+    """Take a list of networks."""
+    if not isinstance(value, list):
+        raise vol.Invalid("expected a list of networks such as [10.0.0.0/8]")
+    return tuple(network(each) for each in value)
 
 
 def host(value: Any) -> str:

@@ -1,109 +1,193 @@
-"""Builds the web application: each route is compiled once into one flat chain of wrappers."""
+"""Builds the web application: a table of routes, each with its compiled chain."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
-import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion, web
+from aiohttp.web_urldispatcher import AbstractRoute, MatchInfoError, UrlMappingMatchInfo
 
 from core import problem
-from core.errors import (
-    FieldFault,
-    Invalid,
-    MethodNotAllowed,
-    NotFound,
-    PlantroomError,
-    PluginError,
-    RequestError,
-    UnsupportedMediaType,
-)
+from core.callers import CALL
+from core.chain import Chain, Outcome
+from core.endpoints import at_once, endpoint
+from core.errors import MethodNotAllowed, NotFound, PlantroomError, PluginError
 from core.openapi import Document
-from core.problem import RequestTimedOut
-from core.routes import Handler, Middleware, Phase, Route
-from core.serialize import all_optional, compile_body, compile_query, dumps, loads
+from core.policies import Call, Policy
+from core.replies import SERVER, Fixed, Reply, Sent, written
+from core.requests import Request
+from core.routes import Middleware, Route
+from core.routing import Routing
 
 MIB = 1024 * 1024
 DRAINED_AT_MOST = 16 * MIB
 BODY_TIMEOUT_S = 60.0
-CLIENT_GONE = 499
+PATHS_REMEMBERED = 4096
+LONGEST_REMEMBERED = 200
 
-REQUEST_ID = web.RequestKey("request_id", str)
-PRINCIPAL = web.RequestKey("principal", str)
 DOCUMENT = web.AppKey("document", Document)
-ANONYMOUS = "anonymous"
-
-_SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-@attrs.frozen
-class Answer:
-    """A body that is rendered already, of its route's media type.
+class Application:
+    """Answers requests: finds their route, and runs its chain.
 
-    ``tag`` is what the ETag is made of where that is less than the body; ``headers`` are sent along, on 304 too.
+    ``handle`` is aiohttp's application, which a handler's ``request.app`` and ``request.match_info`` are of.
     """
 
-    body: bytes
-    tag: bytes | None = None
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    def __init__(self, *, max_body_bytes: int, body_timeout_s: float) -> None:
+        self.handle = web.Application()
+        self.handle.on_response_prepare.append(_stamp)
+        self.max_body_bytes = max_body_bytes
+        self._body_timeout_s = body_timeout_s
+        self._routing: Routing[Chain] = Routing()
+        self._places: dict[Chain, AbstractRoute] = {}
+        self._found: dict[tuple[str, str], tuple[Chain, Mapping[str, str]]] = {}
+        self._unrouted: Chain
 
+    def add(self, route: Route, parts: Sequence[Middleware | Policy]) -> None:
+        """Compile a route's chain; what takes GET takes HEAD too. Raises TypeError or ValueError for what is none."""
+        chain = Chain(parts, route, endpoint(route, self._body_timeout_s), at_once(route))
+        for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
+            self._places[chain] = self.handle.router.add_route(method, route.path, _stand_in)
+            self._routing.add(method, route.path, chain)
 
-@attrs.frozen
-class _NoQuery:
-    """What a route takes that names no query parameters."""
+    def add_unrouted(self, parts: Sequence[Middleware | Policy]) -> None:
+        """Compile the chain of requests that match no route."""
+
+        async def refuse(call: Call, _request: web.Request) -> Outcome:
+            raise self._nothing_at(call)
+
+        self._unrouted = Chain(parts, None, refuse)
+
+    @property
+    def fixed(self) -> Fixed:
+        """The headers of answers to what is no request that could be routed."""
+        return self._unrouted.fixed
+
+    def after_refusal(self, call: Call, status: int) -> None:
+        """Let the policies that see every answer see one that no chain gave."""
+        self._unrouted.after_refusal(call, status)
+
+    def chain_of(self, call: Call) -> Chain:
+        """Find a call's chain, and note its route and arguments."""
+        key = call.method, call.path
+        found = self._found.get(key)
+        if found is None:
+            found = self._routing.find(*key)
+            if found is None:
+                return self._unrouted
+            self._remember(key, found)
+        chain, call.arguments = found
+        call.route = chain.route
+        return chain
+
+    def _remember(self, key: tuple[str, str], found: tuple[Chain, Mapping[str, str]]) -> None:
+        """Keep what was found at a path, within bounds."""
+        if len(key[1]) <= LONGEST_REMEMBERED:
+            if len(self._found) >= PATHS_REMEMBERED:
+                self._found.clear()
+            self._found[key] = found
+
+    def _nothing_at(self, call: Call) -> NotFound | MethodNotAllowed:
+        """Tell whether it is the address or only the method that is wrong."""
+        allowed = self._routing.methods(call.path)
+        if allowed:
+            names = ", ".join(sorted(allowed))
+            return MethodNotAllowed(f"This address takes {names}.", headers={"Allow": names})
+        return NotFound(f"Nothing is at {call.path}; GET /api/v1 tells what there is.")
+
+    async def answer(self, request: Request) -> web.StreamResponse | Sent:
+        """Answer a request by its chain, and take in what is left of its body."""
+        call: Call = request[CALL]
+        chain, begun = request.begun or (None, None)
+        if chain is None or (chain is not self._unrouted and chain not in self._places):  # another application's by now
+            chain, begun = self.chain_of(call), None
+        request.enter(self, chain)
+        deadline = asyncio.get_running_loop().time() + self._body_timeout_s
+        outcome = await chain.answer(call, request, begun)
+        keep_alive = request.keep_alive
+        if not request.content.is_eof():
+            keep_alive = await _drained(request, deadline) and keep_alive
+        if isinstance(outcome, Reply):
+            return sent(outcome, call, chain.fixed, request, keep_alive=keep_alive)
+        if not keep_alive:
+            outcome.force_close()
+        if isinstance(outcome, web.HTTPException):
+            raise outcome
+        return outcome
+
+    def place_of(self, call: Call, chain: Chain) -> UrlMappingMatchInfo:
+        """Give aiohttp's account of where a call was routed to."""
+        place = self._places.get(chain)
+        info: UrlMappingMatchInfo = MatchInfoError(web.HTTPNotFound())
+        if place is not None:
+            info = UrlMappingMatchInfo(dict(call.arguments), place)
+        info.add_app(self.handle)
+        info.freeze()
+        return info
 
 
 def build_application(
     routes: Sequence[tuple[str, Route]],
-    middlewares: Sequence[Middleware],
+    parts: Sequence[Middleware | Policy],
     *,
     max_body_bytes: int = MIB,
     body_timeout_s: float = BODY_TIMEOUT_S,
     secured: bool = False,
-) -> web.Application:
-    """Compile routes, given with their owners, and middlewares into an application, with its OpenAPI document.
+) -> Application:
+    """Compile routes, given with their owners, and what is around them, with the OpenAPI document.
 
-    Requests that match no route pass the chain too. ``secured`` where a middleware asks for credentials. Raises
-    PluginError, naming the owners, where two routes answer the same method and path, and where a route cannot be
-    compiled or described.
+    Requests that match no route pass the parts too. ``secured`` where credentials are asked for. Raises PluginError,
+    naming the owners, where two routes answer the same method and path, and where a route cannot be compiled or
+    described.
     """
-    app = web.Application(client_max_size=max_body_bytes)
-    app.on_response_prepare.append(_stamp)
-    built_in = [Middleware(Phase.LOG, _log_wrapper(body_timeout_s)), Middleware(Phase.ERRORS, _errors_wrapper)]
-    chain = sorted([*built_in, *middlewares], key=lambda middleware: middleware.phase)
+    app = Application(max_body_bytes=max_body_bytes, body_timeout_s=body_timeout_s)
     _refuse_twins(routes)
     for owner, route in routes:
         try:
-            handler = _wrapped(chain, route, _endpoint(route, body_timeout_s))
-            for method in (route.method, "HEAD") if route.method == "GET" else (route.method,):
-                app.router.add_route(method, route.path, handler)
+            app.add(route, parts)
         except (TypeError, ValueError) as error:
             raise PluginError(f"{owner}'s route {route.method} {route.path} cannot be used: {error}") from error
-    app[DOCUMENT] = Document(routes, middlewares, secured=secured)
-    app.router.add_route("*", "/{path:.*}", _wrapped(chain, None, _unrouted(app)))
+    app.add_unrouted(parts)
+    app.handle[DOCUMENT] = Document(routes, parts, secured=secured)
+    app.handle.freeze()
     return app
 
 
-def request_id_of(request: web.BaseRequest) -> str:
-    """Return the caller's request id where it is a sane one, else a new one."""
-    given = request.headers.get("X-Request-ID", "")
-    return given if _SANE_ID.fullmatch(given) else secrets.token_hex(8)
+def sent(reply: Reply, call: Call, fixed: Fixed, request: web.BaseRequest, *, keep_alive: bool) -> Sent:
+    """Write a reply to a request as aiohttp takes it."""
+    data = written_reply(reply, call, fixed, version=request.version, keep_alive=keep_alive)
+    return Sent(reply.status, data, keep_alive=keep_alive)
 
 
-def stamp(response: web.StreamResponse, request_id: str) -> None:
-    """Put the headers on that every answer has."""
-    response.headers["X-Request-ID"] = request_id
-    response.headers["Server"] = "plantroom"
+def written_reply(reply: Reply, call: Call, fixed: Fixed, *, version: HttpVersion, keep_alive: bool) -> bytes:
+    """Write a reply to a call; a header that would break it is logged, and a 500 written instead."""
+    rest: dict[str, Any] = {"version": version, "keep_alive": keep_alive, "head": call.method == "HEAD"}
+    try:
+        return written(reply, call.answer_headers, fixed, request_id=call.request_id, **rest)
+    except ValueError:
+        structlog.get_logger().exception("request_failed")
+        failure = problem.reply(PlantroomError(PlantroomError.remedy), call.request_id, instance=call.path)
+        return written(failure, (), fixed, request_id=call.request_id, **rest)
 
 
 async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
-    stamp(response, request.get(REQUEST_ID) or request_id_of(request))
+    """Put on an answer of aiohttp's form what every answer has."""
+    call: Call = request[CALL]
+    for name, value in call.answer_headers:
+        if name == "Set-Cookie":
+            response.headers.add(name, value)
+        else:
+            response.headers[name] = value
+    if isinstance(request, Request) and request.chain is not None:
+        for name, value in request.chain.fixed.headers.items():
+            response.headers.setdefault(name, value)
+    response.headers["X-Request-ID"] = call.request_id
+    response.headers["Server"] = SERVER
 
 
 def _refuse_twins(routes: Sequence[tuple[str, Route]]) -> None:
@@ -115,52 +199,15 @@ def _refuse_twins(routes: Sequence[tuple[str, Route]]) -> None:
         taken[key] = owner
 
 
-def _wrapped(chain: Sequence[Middleware], route: Route | None, handler: Handler) -> Handler:
-    for middleware in reversed(chain):
-        handler = middleware.wrap(route, handler)
-    return handler
+async def _stand_in(_request: web.Request) -> web.StreamResponse:
+    """Stand in aiohttp's router, which is only asked where a request was routed to."""
+    raise web.HTTPNotImplemented
 
 
-# the built-in phases
-
-
-def _log_wrapper(body_timeout_s: float) -> Callable[[Route | None, Handler], Handler]:
-    """LOG: give the request its id, write its one line, and take in what is left of its body."""
-
-    def wrap(_route: Route | None, handler: Handler) -> Handler:
-        async def call(request: web.Request) -> web.StreamResponse:
-            request[REQUEST_ID] = request_id = request_id_of(request)
-            structlog.contextvars.bind_contextvars(request_id=request_id)
-            clock = asyncio.get_running_loop().time
-            started, status = clock(), problem.INTERNAL
-            try:
-                response = await handler(request)
-                status = response.status
-                if not request.content.is_eof():
-                    await _drain(request, response, deadline=started + body_timeout_s)
-            except web.HTTPException as error:
-                status = error.status
-                raise
-            except (asyncio.CancelledError, ConnectionError):
-                status = CLIENT_GONE
-                raise
-            finally:
-                structlog.get_logger().info(
-                    "request",
-                    method=request.method,
-                    path=request.rel_url.raw_path,
-                    status=status,
-                    duration_ms=round((clock() - started) * 1000, 2),
-                )
-            return response
-
-        return call
-
-    return wrap
-
-
-async def _drain(request: web.Request, response: web.StreamResponse, *, deadline: float) -> None:
+async def _drained(request: Request, deadline: float) -> bool:
     """Take in the rest of a body that nobody read, within bounds, so that the client gets to see the answer."""
+    if request.waits_for_invitation:
+        return False
     left = DRAINED_AT_MOST
     try:
         async with asyncio.timeout_at(deadline):
@@ -168,121 +215,4 @@ async def _drain(request: web.Request, response: web.StreamResponse, *, deadline
                 left -= len(await request.content.readany())
     except (TimeoutError, ConnectionError, web.RequestPayloadError):
         pass  # whatever ails the rest, the answer stands and the connection ends
-    if not request.content.at_eof():
-        response.force_close()
-
-
-def _errors_wrapper(_route: Route | None, handler: Handler) -> Handler:
-    """ERRORS: answer every exception as a problem document."""
-
-    async def call(request: web.Request) -> web.StreamResponse:
-        status = None
-        try:
-            return await handler(request)
-        except PlantroomError as error:
-            failure = error
-            if error.status == problem.INTERNAL:
-                structlog.get_logger().exception("request_failed")
-        except web.HTTPException as error:
-            if error.status < 400:
-                raise
-            failure, status = problem.from_http(error), error.status
-        except web.RequestPayloadError as error:
-            failure = RequestError(f"The body did not arrive as its headers announce it: {error}.")
-        except ConnectionError:
-            raise
-        except Exception:  # any handler's code, a plugin's too: the failure stays with its request
-            structlog.get_logger().exception("request_failed")
-            failure = PlantroomError(PlantroomError.remedy)
-        if request.writer.output_size:
-            raise ConnectionResetError("the answer broke off after its headers had been sent")
-        return problem.answer(failure, request[REQUEST_ID], instance=request.rel_url.raw_path, status=status)
-
-    return call
-
-
-# the ends of the chain
-
-
-def _unrouted(app: web.Application) -> Handler:
-    """Tell whether it is the address or only the method that is wrong."""
-
-    async def call(request: web.Request) -> web.StreamResponse:
-        allowed: set[str] = set()
-        for resource in app.router.resources():
-            matched, methods = await resource.resolve(request)
-            if matched is None:
-                allowed |= methods
-        if allowed:
-            names = ", ".join(sorted(allowed))
-            raise MethodNotAllowed(f"This address takes {names}.", headers={"Allow": names})
-        raise NotFound(f"Nothing is at {request.path}; GET /api/v1 tells what there is.")
-
-    return call
-
-
-def _endpoint(route: Route, body_timeout_s: float) -> Handler:
-    """Check and structure what a request carries, call the route's handler, and write what it answers."""
-    query_class: type[Any] = route.query or _NoQuery
-    parse_query = compile_query(query_class)
-    read_body = _body_reader(route, body_timeout_s)
-
-    async def call(request: web.Request) -> web.StreamResponse:
-        arguments: dict[str, Any] = dict(request.match_info)
-        body = await read_body(request)
-        query = parse_query(request.query)
-        if route.body is not None:
-            arguments["body"] = body
-        if route.query is not None:
-            arguments["query"] = query
-        return _respond(request, route, await route.handler(request, **arguments))
-
-    return call
-
-
-def _body_reader(route: Route, timeout_s: float) -> Callable[[web.Request], Awaitable[object]]:
-    if route.body is None:
-
-        async def refuse(request: web.Request) -> None:
-            if request.can_read_body and await _read(request, timeout_s):
-                fault = FieldFault("body", "unknown", "is not taken here")
-                raise Invalid(f"{request.method} takes no body here; send none.", errors=[fault])
-
-        return refuse
-    body_class: type[Any] = route.body
-    structure, optional = compile_body(body_class), all_optional(body_class)
-
-    async def read(request: web.Request) -> object:
-        if optional and not request.can_read_body:
-            return structure({})
-        if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
-            raise UnsupportedMediaType("Send the body as application/json in UTF-8.")
-        return structure(loads(await _read(request, timeout_s)))
-
-    return read
-
-
-async def _read(request: web.Request, timeout_s: float) -> bytes:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await request.read()
-    except TimeoutError:
-        raise RequestTimedOut(f"The body did not arrive within {timeout_s:g} s.") from None
-
-
-def _respond(request: web.Request, route: Route, result: object) -> web.StreamResponse:
-    if isinstance(result, web.StreamResponse):
-        return result
-    if route.status == 204:
-        return web.Response(status=204)
-    answer = result if isinstance(result, Answer) else Answer(dumps(result))
-    headers = dict(answer.headers)
-    if route.method == "GET" and route.status == 200:
-        digest = hashlib.blake2b(answer.body if answer.tag is None else answer.tag, digest_size=8).hexdigest()
-        headers["ETag"] = f'W/"{digest}"'
-        if any(etag.value in (digest, "*") for etag in request.if_none_match or ()):
-            return web.Response(status=304, headers=headers)
-    charset = "utf-8" if route.media_type.startswith("text/") else None
-    return web.Response(
-        body=answer.body, status=route.status, headers=headers, content_type=route.media_type, charset=charset
-    )
+    return request.content.at_eof()

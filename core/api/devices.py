@@ -13,8 +13,9 @@ from core.api.overrides import Patch, changing
 from core.cursors import Cursors
 from core.errors import Conflict, DeviceNotFound, InvalidCursor
 from core.model import DeviceStatus, rfc3339
+from core.principals import Role
 from core.registry import DeviceEntry, Registry
-from core.routes import Link, Role, Route
+from core.routes import Link, Route
 from core.serialize import FieldInfo, field
 
 NAME = "devices"

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from core.openapi import OPENAPI
+from core.replies import Answer
 from core.routes import Route
-from core.web import DOCUMENT, Answer
+from core.web import DOCUMENT
 
 PAGE = "/api/docs"
 _FROM_BUNDLE: Mapping[str, str] = {

@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 import attrs
 from aiohttp import web
 
+from core.callers import principal_of
 from core.clock import Clock
 from core.errors import DeviceRefused, FieldFault, Invalid, PlantroomError, RequestError, Unavailable
+from core.replies import Answer
 from core.routes import Header
 from core.serialize import FieldInfo, dumps
-from core.web import ANONYMOUS, PRINCIPAL, Answer
 
 HEADER = "Idempotency-Key"
 KEPT_S = 3600.0
@@ -38,12 +39,6 @@ class _Kept:
     outcome: asyncio.Future[Answer]
     at: float
     size: int = 0
-
-
-def principal_of(request: web.Request) -> str:
-    """Return the name of who asks."""
-    name: str = request.get(PRINCIPAL, ANONYMOUS)
-    return name
 
 
 def key_of(request: web.Request) -> str | None:
@@ -79,7 +74,7 @@ class Idempotency:
         given = key_of(request)
         if given is None:
             return await run()
-        key = principal_of(request), given
+        key = principal_of(request).id, given
         fingerprint = hashlib.blake2b(dumps([request.method, request.path_qs, body])).digest()
         self._forget_old()
         kept = self._kept.get(key)

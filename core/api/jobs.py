@@ -16,10 +16,11 @@ from core.errors import FieldFault, Invalid, InvalidCursor, JobNotFound, PluginN
 from core.jobs import Job, Jobs, JobState, JobWarning
 from core.model import rfc3339
 from core.operations import ProblemDocument
-from core.routes import Header, Link, Role, Route
+from core.principals import Role
+from core.replies import Answer
+from core.routes import Header, Link, Route
 from core.scans import Scans
 from core.serialize import FieldInfo, dumps, field
-from core.web import Answer
 
 NAME = "jobs"
 LARGEST_NUMBER = 2**32 - 1

@@ -8,8 +8,8 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import attrs
 
 from core.cursors import Cursors, KeyT, Page, keyset
+from core.replies import Answer
 from core.serialize import UNSET, Unset, dumps, field
-from core.web import Answer
 
 T = TypeVar("T")
 SORT = "What it is sorted by; behind a minus, the other way round."

@@ -14,7 +14,8 @@ import structlog
 from aiohttp import web
 
 from core.clock import Clock
-from core.routes import Handler, Metric, Middleware, Phase, Route
+from core.policies import Call, Policy, Steps
+from core.routes import Metric, Phase, Route
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -31,26 +32,12 @@ class ServerFigures:
         self._seconds = 0.0
 
     @property
-    def middleware(self) -> Middleware:
-        """The wrapper that counts."""
-        return Middleware(Phase.METRICS, self._wrap)
+    def policy(self) -> Policy:
+        """The policy that counts."""
+        return Policy(Phase.METRICS, lambda _route: Steps(after=self._count))
 
-    def _wrap(self, _route: Route | None, handler: Handler) -> Handler:
-        async def call(request: web.Request) -> web.StreamResponse:
-            started, status = time.perf_counter(), 500
-            try:
-                response = await handler(request)
-                status = response.status
-            except web.HTTPException as error:
-                status = error.status
-                raise
-            finally:
-                self._count(status, time.perf_counter() - started)
-            return response
-
-        return call
-
-    def _count(self, status: int, seconds: float) -> None:
+    def _count(self, call: Call, status: int) -> None:
+        seconds = time.perf_counter() - call.started
         self._by_class[min(status // 100, 5)] += 1
         self._buckets[bisect_left(BOUNDS_S, seconds)] += 1
         self._seconds += seconds

@@ -16,10 +16,11 @@ from core.clock import Clock
 from core.cursors import Cursors
 from core.errors import InvalidCursor, PointNotFound
 from core.model import Kind
+from core.principals import Role
 from core.registry import PointEntry, Registry
-from core.routes import Link, Role, Route
+from core.replies import Answer
+from core.routes import Link, Route
 from core.serialize import field
-from core.web import Answer
 
 NAME = "points"
 

@@ -22,9 +22,9 @@ from core.exchange import Exchange
 from core.json_schema import example_of
 from core.operations import ProblemDocument
 from core.registry import PointEntry, Registry
+from core.replies import Answer
 from core.routes import Route
 from core.serialize import UNSET, FieldInfo, Unset, dumps, field
-from core.web import Answer
 
 T = TypeVar("T")
 OLDEST_S = 86_400.0 * 366

@@ -9,8 +9,9 @@ import attrs
 from aiohttp import web
 
 from core.differences import Differences
+from core.principals import Role
 from core.reload import ReloadRefused, ReloadUndone
-from core.routes import Role, Route
+from core.routes import Route
 from core.serialize import field
 
 

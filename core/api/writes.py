@@ -9,9 +9,10 @@ import attrs
 import structlog
 from aiohttp import web
 
-from core.api.idempotency import KEY, Idempotency, Passing, key_of, principal_of
+from core.api.idempotency import KEY, Idempotency, Passing, key_of
 from core.api.readings import POINT_ID, BatchAnswer, batch_answer, failed_item, family
 from core.api.render import EXAMPLE, ReadingAnswer, json_value, render_reading
+from core.callers import principal_of
 from core.clock import Clock
 from core.commands import Commands
 from core.errors import (
@@ -27,11 +28,12 @@ from core.errors import (
 from core.json_schema import example_of
 from core.model import Command, Point, Value, Written, rfc3339
 from core.operations import ProblemDocument
+from core.principals import Role
 from core.problem import INTERNAL
 from core.registry import Registry
-from core.routes import Role, Route
+from core.replies import Answer
+from core.routes import Route
 from core.serialize import UNSET, Unset, dumps, field
-from core.web import Answer
 
 ORIGIN = "rest"
 VERIFIED = (
@@ -247,7 +249,7 @@ class Writes:
         """Make the command that an item asks for; raises PointNotFound."""
         value = None if isinstance(item.value, Unset) else item.value
         return Command(
-            command_id, principal_of(request), ORIGIN, self._registry.point(item.point_id).point,
+            command_id, str(principal_of(request)), ORIGIN, self._registry.point(item.point_id).point,
             value=value, relinquish=item.relinquish, priority=item.priority,
         )  # fmt: skip
 
@@ -256,7 +258,8 @@ class Writes:
         key = key_of(request)
         if key is None:
             return str(uuid.uuid4())
-        return f"{principal_of(request)}:{key}" if index is None else f"{principal_of(request)}:{key}:{index}"
+        whose = f"{principal_of(request).id}:{key}"
+        return whose if index is None else f"{whose}:{index}"
 
 
 def _may_pass(outcome: Written | Exception) -> bool:

@@ -20,6 +20,7 @@ from core.events import EventHandler, JobChanged
 from core.model import Device, Inventory
 from core.owner import owner_name
 from core.plugin import CliCommand, JobKind, Migration, Poller
+from core.policies import Authenticator
 from core.routes import Handler, Health, HealthCheck, Metric, Middleware, Phase, Route
 from core.services import PointConfiguration
 
@@ -54,6 +55,7 @@ AS_THEY_ARE = {
     "register_points": Inventory(Device("guest.a", "guest", "A"), []),
     "register_migrations": Migration(1, "SELECT 1"),
     "register_commands": CliCommand("a", "A", lambda _arguments: 0),
+    "register_authenticators": Authenticator("a", lambda _call: None),
 }
 
 

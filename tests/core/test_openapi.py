@@ -111,7 +111,7 @@ def test_every_route_of_the_kernel_is_in_it_but_the_page_that_shows_it(demo: dic
     app = build_application([("core", route) for route in described_routes()], [])
     served = {
         f"{route.method} {route.resource.canonical}"
-        for route in app.router.routes()
+        for route in app.handle.router.routes()
         if route.method not in ("HEAD", "*") and not route.resource.canonical.startswith("/api/docs")
     }
     assert served == {
@@ -294,7 +294,7 @@ def test_errors_of_one_status_are_one_response_that_lists_their_codes() -> None:
 def test_what_a_middleware_may_answer_is_an_error_of_every_route() -> None:
     limiter = Middleware(Phase.RATE_LIMIT, lambda _route, handler: handler, errors=(TooManyRequests,))
     app = build_application([("core", Route("GET", "/here", nothing, "Here"))], [limiter])
-    assert "429" in json.loads(app[DOCUMENT].json)["paths"]["/here"]["get"]["responses"]
+    assert "429" in json.loads(app.handle[DOCUMENT].json)["paths"]["/here"]["get"]["responses"]
 
 
 def test_with_credentials_every_route_but_public_ones_asks_for_them_and_names_the_role() -> None:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 from core.routes import Route
 from core.server import Deadlines, ListenFailed, Server
 from core.settings import Http
-from core.web import build_application
+from core.web import Application, build_application
 
 Started = Callable[..., Awaitable[Server]]
 POST_JSON = b"POST /take HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -32,7 +32,7 @@ async def hello(_request: web.Request) -> str:
     return "hello"
 
 
-def hello_app(*routes: Route) -> web.Application:
+def hello_app(*routes: Route) -> Application:
     return build_application([("core", route) for route in (Route("GET", "/hello", hello, ""), *routes)], [])
 
 

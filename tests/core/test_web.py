@@ -14,12 +14,14 @@ import structlog
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from core.callers import REQUEST_ID
 from core.errors import Conflict, PluginError
+from core.replies import Answer
 from core.routes import Handler, Middleware, Phase, Route, from_aiohttp
 from core.serialize import field
 from core.server import Server
 from core.settings import Http
-from core.web import REQUEST_ID, Answer, build_application
+from core.web import build_application
 
 Serve = Callable[..., Awaitable[aiohttp.ClientSession]]
 

@@ -74,6 +74,9 @@ class Exhibit(Plugin[Any]):
     def list_rooms(self, _options):
         return 0
 
+    def badge(self, _call):
+        return None
+
     def add_building(self, _logger, _method, event):
         return event
 

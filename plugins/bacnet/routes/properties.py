@@ -11,7 +11,7 @@ import attrs
 from aiohttp import web
 
 from core import problem
-from core.api.idempotency import KEY, key_of, principal_of
+from core.api.idempotency import KEY, key_of
 from core.api.readings import BatchAnswer, family
 from core.errors import Conflict, DeviceError, DeviceNotFound, PlantroomError, PluginNotRunning
 from core.operations import ProblemDocument
@@ -23,6 +23,7 @@ from core.plugin import (
     Role,
     Route,
     ValueNotSuitable,
+    principal_of,
 )
 from core.serialize import UNSET, Unset, field
 from plugins.bacnet.errors import PropertyNotFound
@@ -240,9 +241,8 @@ class PropertyRoutes:
         device_id, key = self._device_id(instance), key_of(request)
         ref = _ref(device_id, object_id, property, body.index)
         principal = principal_of(request)
-        errand = Errand(
-            f"{principal}:{key}" if key else str(uuid.uuid4()), principal, device_id, ref, body.value, body.priority
-        )
+        errand_id = f"{principal.id}:{key}" if key else str(uuid.uuid4())
+        errand = Errand(errand_id, str(principal), device_id, ref, body.value, body.priority)
         return WrittenProperty(**_place(device_id, ref), **await self._errands.write(errand))
 
     async def query(self, _request: web.Request, *, body: PropertiesBody) -> BatchAnswer[PropertyItem]:

@@ -244,7 +244,7 @@ async def serving(house: Any, exchange: Exchange, lender: Lender, entries: Seque
     server = Server(Http(port=0))
     await server.start()
     try:
-        await server.swap(build_application([("core", each) for each in kernel_routes(parts)], [figures.middleware]))
+        await server.swap(build_application([("core", each) for each in kernel_routes(parts)], [figures.policy]))
         async with aiohttp.ClientSession(server.url) as client:
             yield Api(client, house, exchange, manager)
     finally:

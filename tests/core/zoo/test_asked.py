@@ -15,6 +15,8 @@ relay = pluggy.PluginManager(hookspecs.PROJECT)
 relay.add_hookspecs(hookspecs)
 HOOKS = sorted(name for name in vars(relay.hook) if not name.startswith("_"))
 
+KEEPS_THE_DOOR = "register_authenticators"
+
 IMPORTED: Mapping[str, tuple[str, str]] = {
     "raises": ("raise RuntimeError('boom')", "RuntimeError: boom"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
@@ -29,7 +31,7 @@ BUILT: Mapping[str, tuple[str, str]] = {
     "newer": (
         "api_version = 99",
         (
-            "it is written for plugin API 99, this Plantroom has 1: "
+            "it is written for plugin API 99, this Plantroom has 2: "
             "update Plantroom, or install an older version of the plugin"
         ),
     ),
@@ -68,7 +70,7 @@ async def test_plugins_that_fail_as_they_are_built_fail_alone(zoo):
     await house.is_well()
 
 
-@pytest.mark.parametrize("name", HOOKS)
+@pytest.mark.parametrize("name", [name for name in HOOKS if name != KEEPS_THE_DOOR])
 async def test_plugins_that_fail_in_a_hook_fail_alone_and_it_is_named(zoo, name: str):
     house = await zoo(
         {
@@ -100,10 +102,28 @@ async def test_a_plugin_that_answers_a_hook_that_does_not_exist_is_told_so(zoo):
     await house.is_well()
 
 
-@pytest.mark.parametrize("name", [name for name in HOOKS if name in MANY])
+@pytest.mark.parametrize("name", [name for name in HOOKS if name in MANY and name != KEEPS_THE_DOOR])
 async def test_a_list_with_one_wrong_thing_in_it_is_a_wrong_answer(zoo, name: str):
     house = await zoo({"bad": hook(name, does="yield 3")})
     error = (await house.plugin("bad"))["error"]
     assert error.startswith(f"{name} answered a int where ")
     await house.has_failed("bad", error)
     await house.is_well()
+
+
+@pytest.mark.parametrize("does", ["raise RuntimeError('boom')", "sys.exit(3)", "HANG.wait()", "return 3", "yield 3"])
+async def test_where_what_knows_who_may_come_in_fails_nobody_comes_in(zoo, does: str):
+    house = await zoo({"bad": hook(KEEPS_THE_DOOR, does=does)})
+    status, shown = await house.ask("/api/v1/plugins")
+    assert (status, shown["code"]) == (503, "plugin.not_running")
+    assert shown["detail"] == "bad does not run, and it is what knows who may come in."
+    assert (await house.ask("/api/v1/early/hello"))[0] == 503
+    assert (await house.ask("/nowhere"))[0] == 503
+    assert (await house.ask("/readyz"))[1]["plugins"]["bad"]["state"] == "failed"
+    assert len(house.told("plugin_failed", plugin="bad")) == 1
+
+
+async def test_where_the_plugin_auth_cannot_even_be_imported_nobody_comes_in(zoo):
+    house = await zoo(modules={"auth": "raise RuntimeError('boom')"})
+    assert (await house.ask("/api/v1/plugins"))[0] == 503
+    assert (await house.ask("/healthz"))[0] == 200

@@ -1,0 +1,200 @@
+"""Compiles what must happen to the requests of one route into a flat chain, and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+import structlog
+from aiohttp import web
+
+from core import problem
+from core.callers import CALL
+from core.errors import PlantroomError, RequestError
+from core.owner import refuse_exit
+from core.policies import Call, Policy, Steps
+from core.replies import Fixed, Reply, response_of
+from core.routes import Handler, Middleware, Phase, Route
+
+Outcome: TypeAlias = "Reply | web.StreamResponse"
+Inner: TypeAlias = Callable[[Call, web.Request], Awaitable[Outcome]]
+AtOnce: TypeAlias = Callable[[Call], Reply | None]
+
+
+@attrs.define(eq=False)
+class Begun:
+    """How far the chain has come with a call already; ``waits`` is what the last step answered to be awaited."""
+
+    steps: int
+    waits: Awaitable[None] | None = None
+
+
+class Segment:
+    """A flat stretch of a chain: steps of policies, outermost first, around what is inside of them.
+
+    One that ``catches`` answers every exception as a problem document; others let it through.
+    """
+
+    def __init__(self, steps: Sequence[Steps], inner: Inner, *, catches: bool) -> None:
+        self._befores = tuple((depth, step.before) for depth, step in enumerate(steps) if step.before is not None)
+        self._refuseds = tuple((depth, step.refused) for depth, step in enumerate(steps) if step.refused is not None)
+        self._afters = tuple(step.after for step in reversed(steps) if step.after is not None)
+        self._inner = inner
+        self._catches = catches
+        self._depth = len(steps)
+
+    async def answer(self, call: Call, request: web.Request, begun: Begun | None = None) -> Outcome:
+        """Answer a request, going on where it was ``begun``."""
+        befores = self._befores
+        depth = 0
+        try:
+            if begun is not None:
+                befores = befores[begun.steps :]
+                if begun.waits is not None:
+                    depth = self._befores[begun.steps - 1][0]
+                    await begun.waits
+            for depth, before in befores:  # noqa: B007  # how far it came
+                waits = before(call)
+                if waits is not None:
+                    await waits
+            depth = self._depth
+            reply = await self._inner(call, request)
+        except (asyncio.CancelledError, GeneratorExit, ConnectionError):
+            raise
+        except BaseException as error:  # any handler's code, a plugin's too: the failure stays with its request
+            reply = self._refusal(call, error, depth)
+            if request.writer.output_size:
+                raise ConnectionResetError("the answer broke off after its headers had been sent") from error
+        self.finish(call, reply.status)
+        return reply
+
+    def answer_at_once(self, call: Call, at_once: AtOnce | None) -> Reply | Begun:
+        """Answer without waiting for anything, or say how far this came."""
+        count = depth = 0
+        try:
+            for depth, before in self._befores:  # noqa: B007  # as above
+                count += 1
+                waits = before(call)
+                if waits is not None:
+                    return Begun(count, waits)
+            depth = self._depth
+            reply = None if at_once is None else at_once(call)
+            if reply is None:
+                return Begun(count)
+        except BaseException as error:  # as above
+            reply = self._problem(call, error, depth)
+        self.finish(call, reply.status)
+        return reply
+
+    def finish(self, call: Call, status: int) -> None:
+        """Tell the policies what the answer's status is, the innermost first."""
+        for after in self._afters:
+            try:
+                after(call, status)
+            except Exception as error:  # a plugin's code: the answer stands
+                structlog.get_logger().error("policy_failed", exc_info=error)
+
+    def _refusal(self, call: Call, error: BaseException, depth: int) -> Outcome:
+        if isinstance(error, web.HTTPException) and error.status < 400:
+            return error
+        if self._catches:
+            return self._problem(call, error, depth)
+        if self._refuseds and isinstance(error, PlantroomError | web.HTTPException):
+            raise self._seen(call, _told(error), depth) from error
+        raise error
+
+    def _problem(self, call: Call, error: BaseException, depth: int) -> Reply:
+        status = error.status if isinstance(error, web.HTTPException) else None
+        seen = self._seen(call, _told(error), depth)
+        return problem.reply(seen, call.request_id, instance=call.path, status=status)
+
+    def _seen(self, call: Call, error: PlantroomError, depth: int) -> PlantroomError:
+        """Show an error to the policies outside of where it was raised, the innermost first."""
+        for at, refused in reversed(self._refuseds):
+            if at < depth:
+                error = refused(call, error)
+        return error
+
+
+class Chain:
+    """All that happens to the requests of one route: a flat segment, in which ordinary middleware may stand as a wall.
+
+    ``route`` is None for requests that match none; ``at_once`` answers a call without waiting, where that can be.
+    """
+
+    def __init__(
+        self, parts: Sequence[Middleware | Policy], route: Route | None, endpoint: Inner, at_once: AtOnce | None = None
+    ) -> None:
+        self.route = route
+        self._at_once = at_once
+        inner, stretch, headers, walls = endpoint, list[Steps](), dict[str, str](), 0
+        everywhere: list[Steps] = []
+        catches = False
+        for part in sorted(parts, key=lambda part: part.phase)[::-1]:
+            if part.phase < Phase.ERRORS:
+                catches = True
+            if isinstance(part, Policy):
+                steps = part.compile(route)
+                if steps is not None:
+                    stretch.insert(0, steps)
+                    headers = {**steps.headers, **headers}
+                    if part.phase <= Phase.HEADERS:
+                        everywhere.insert(0, steps)
+            else:
+                segment = Segment(stretch, inner, catches=catches).answer if stretch or catches else inner
+                wall = _behind(part, route, segment)
+                if wall is not None:
+                    inner, stretch, catches, walls = wall, [], False, walls + 1
+        self._outermost = Segment(stretch, inner, catches=True)
+        self._flat = not walls
+        self._everywhere = Segment(everywhere, endpoint, catches=True)
+        self.fixed = Fixed(headers)
+
+    async def answer(self, call: Call, request: web.Request, begun: Begun | None = None) -> Outcome:
+        """Answer a request; exceptions that get through are aiohttp's to treat."""
+        return await self._outermost.answer(call, request, begun)
+
+    def after_refusal(self, call: Call, status: int) -> None:
+        """Tell the policies that see every answer, up to phase HEADERS, of one that was given before any was asked."""
+        self._everywhere.finish(call, status)
+
+    def answer_at_once(self, call: Call) -> Reply | Begun:
+        """Answer a request that has no body without waiting, or say how far this came."""
+        return self._outermost.answer_at_once(call, self._at_once if self._flat and not call.query else None)
+
+
+def _told(error: BaseException) -> PlantroomError:
+    """Turn any exception into one that can be answered; what nobody foresaw is logged, and its words are not shown."""
+    if isinstance(error, PlantroomError):
+        if error.status == problem.INTERNAL:
+            structlog.get_logger().error("request_failed", exc_info=error)
+        return error
+    if isinstance(error, web.HTTPException):
+        return problem.from_http(error)
+    if isinstance(error, web.RequestPayloadError):
+        return RequestError(f"The body did not arrive as its headers announce it: {error}.")
+    structlog.get_logger().error("request_failed", exc_info=error)
+    try:
+        refuse_exit(error)
+    except PlantroomError as told:
+        return told
+    return PlantroomError(PlantroomError.remedy)
+
+
+def _behind(middleware: Middleware, route: Route | None, inner: Inner) -> Inner | None:
+    """Put ordinary middleware around a stretch of a chain; None where it leaves it as it is."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        outcome = await inner(request[CALL], request)
+        return response_of(outcome) if isinstance(outcome, Reply) else outcome
+
+    wrapped: Handler = middleware.wrap(route, handler)
+    if wrapped is handler:
+        return None
+
+    async def call_wrapped(_call: Call, request: web.Request) -> Outcome:
+        return await wrapped(request)
+
+    return call_wrapped

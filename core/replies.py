@@ -1,0 +1,136 @@
+"""What a request is answered, as plain data, and how that is written as bytes."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TypeAlias
+
+import attrs
+from aiohttp import HttpVersion, web
+
+SERVER = "plantroom"
+_BODILESS = frozenset({204, 304})
+_STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
+OTHERS_KNOWN = 64
+
+Headers: TypeAlias = Sequence[tuple[str, str]]
+
+
+@attrs.frozen
+class Answer:
+    """A body that is rendered already, of its route's media type.
+
+    ``etag`` is the ETag's text without quotes; where there is none it is made of ``tag``, where that is less than the
+    body. ``headers`` are sent along, on 304 too.
+    """
+
+    body: bytes
+    tag: bytes | None = None
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    etag: str | None = None
+
+
+@attrs.frozen
+class Reply:
+    """A complete answer; ``content_type`` None where there is no body."""
+
+    status: int
+    body: bytes = b""
+    content_type: str | None = None
+    headers: Headers = ()
+
+
+class Fixed:
+    """Headers that are on every answer of a route unless it has others of the same name, written once."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self.headers = dict(headers)
+        self._names = frozenset(name.lower() for name in headers)
+        self._lines = _lines([*headers.items()])
+        self._others: set[str] = set()
+
+    def lines(self, given: Headers) -> str:
+        """Return those that are not among the given ones, as header lines."""
+        for name, _value in given:
+            if name not in self._others and self._is_fixed(name):
+                names = {name.lower() for name, _value in given}
+                return _lines([(name, value) for name, value in self.headers.items() if name.lower() not in names])
+        return self._lines
+
+    def _is_fixed(self, name: str) -> bool:
+        if name.lower() in self._names:
+            return True
+        if len(self._others) < OTHERS_KNOWN:
+            self._others.add(name)
+        return False
+
+
+def written(
+    reply: Reply, more: Headers, fixed: Fixed, *, request_id: str, version: HttpVersion, keep_alive: bool, head: bool
+) -> bytes:
+    """Write an answer as HTTP/1 (RFC 9112); raises ValueError for a header that would break the message.
+
+    ``more`` are headers beside the reply's own; ``head`` leaves the body out.
+    """
+    given: Headers = (*reply.headers, *more) if more else reply.headers
+    status, body, minor = reply.status, reply.body, version.minor
+    about = "" if status in _BODILESS else f"Content-Length: {len(body)}\r\n"
+    if reply.content_type is not None:
+        about = f"Content-Type: {reply.content_type}\r\n{about}"
+    if keep_alive is not (minor != 0):
+        about += "Connection: keep-alive\r\n" if keep_alive else "Connection: close\r\n"
+    text = (
+        f"HTTP/1.{minor} {_STATUS_LINES.get(status) or status}\r\n{about}{_lines(given)}{fixed.lines(given)}"
+        f"X-Request-ID: {request_id}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n\r\n"
+    )
+    return text.encode() if head or not body else text.encode() + body
+
+
+def response_of(reply: Reply) -> web.Response:
+    """Make aiohttp's object of an answer, for ordinary middleware to look at and change."""
+    response = web.Response(status=reply.status, body=reply.body or None)
+    for name, value in reply.headers:
+        response.headers.add(name, value)
+    if reply.content_type is not None:
+        response.headers["Content-Type"] = reply.content_type
+    elif reply.status in _BODILESS:
+        response.headers.popall("Content-Type", None)
+    return response
+
+
+class Sent:
+    """An answer that is bytes already: what aiohttp's connection asks of a response, and no more."""
+
+    __slots__ = ("_data", "keep_alive", "status")
+
+    def __init__(self, status: int, data: bytes, *, keep_alive: bool) -> None:
+        self.status = status
+        self.keep_alive = keep_alive
+        self._data = data
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        """Send it all, and wait until a client that reads slowly has read most of it."""
+        writer = request.writer
+        await writer.write(self._data)
+        if request.transport is not None and request.transport.get_write_buffer_size():
+            await writer.drain()
+
+    async def write_eof(self, _data: bytes = b"") -> None:
+        """Nothing is left to send."""
+
+
+def _lines(headers: Headers) -> str:
+    text = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
+        raise ValueError("a header holds a line break")
+    return text
+
+
+@functools.lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    """Write a time as HTTP does (RFC 9110, 5.6.7)."""
+    return formatdate(second, usegmt=True)
