@@ -38,7 +38,7 @@ class Limit:
         self._rendered: dict[int, HeaderPair] = {}
 
     def __str__(self) -> str:
-        return f"{self.name}: {_rate(self.rate)}, {self.burst} at once"
+        return f'"{self.name}" ({_rate(self.rate)}, {self.burst} at once)'
 
     def shown(self, answer: Allowance) -> HeaderPair:
         """Return the header that tells what is left, and in how many seconds there is more."""

@@ -17,15 +17,18 @@ PENDING_MOST = 100
 
 
 class Store:
-    """Takes from budgets, and never raises: what fails, or takes longer than ``timeout_s``, is counted here instead."""
+    """Takes from budgets, and never raises: what fails, or takes longer than ``timeout_s``, is counted here instead.
+
+    ``problem`` says why that is so now; ``pending`` are the answers that nobody waits for.
+    """
 
     def __init__(self, ctx: Context, *, timeout_s: float = TIMEOUT_S) -> None:
         self._services = ctx.services
         self._log = ctx.log
         self._now = ctx.clock.monotonic
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._here = MemoryRateLimitStore(ctx.clock)
-        self._pending: set[asyncio.Task[Allowance]] = set()
+        self.pending: set[asyncio.Task[Allowance]] = set()
         self._failed_at = 0.0
         self.problem: str | None = None
 
@@ -41,18 +44,18 @@ class Store:
 
         A store that is not in memory hears of it all the same, but the answer is what this process knows.
         """
-        answer = self._ask(bucket, cost) if len(self._pending) < PENDING_MOST else None
+        answer = self._ask(bucket, cost) if len(self.pending) < PENDING_MOST else None
         if isinstance(answer, Allowance):
             return answer
         if answer is not None:
             task = asyncio.ensure_future(self._awaited(answer, bucket, 0.0))
-            self._pending.add(task)
-            task.add_done_callback(self._pending.discard)
+            self.pending.add(task)
+            task.add_done_callback(self.pending.discard)
         return self._counted_here(bucket, cost)
 
     async def close(self) -> None:
         """Wait for nothing more."""
-        await end_tasks(self._pending)
+        await end_tasks(self.pending)
 
     def _ask(self, bucket: Bucket, cost: float) -> Allowance | Awaitable[Allowance] | None:
         """Ask the store of the moment; None where it fails, or failed a moment ago."""
@@ -70,7 +73,7 @@ class Store:
 
     async def _awaited(self, answer: Awaitable[Allowance], bucket: Bucket, cost: float) -> Allowance:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self.timeout_s):
                 found = await answer
         except Exception as error:  # as above
             self._failed(error)
@@ -86,7 +89,7 @@ class Store:
     def _failed(self, error: Exception) -> None:
         self._failed_at = self._now()
         if self.problem is None:
-            late = f"it did not answer within {self._timeout_s:g} s"
+            late = f"it did not answer within {self.timeout_s:g} s"
             self.problem = late if isinstance(error, TimeoutError) else str(error) or type(error).__name__
             self._log.warning("rate_limit_store_failed", error=self.problem)
 

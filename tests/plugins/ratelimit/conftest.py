@@ -93,10 +93,10 @@ class Door:
         )
         self.plugin = RatelimitPlugin(config, self.context)
         self._policies = {policy.phase: policy for policy in self.plugin.register_middlewares()}
-        self._compiled: dict[tuple[Phase, Route | None], Steps] = {}
+        self._compiled: dict[tuple[Phase, str], Steps] = {}
 
     def steps(self, phase: Phase, route: Route | None) -> Steps:
-        key = phase, route
+        key = phase, "" if route is None else f"{route.method} {route.path}"
         if key not in self._compiled:
             self._compiled[key] = self._policies[phase].compile(route) or Steps()
         return self._compiled[key]
@@ -117,6 +117,9 @@ class Door:
         error: PlantroomError | None = None
         try:
             await before(self.steps(Phase.ERRORS, where), call)
+        except PlantroomError as raised:
+            return self.answered(call, raised)
+        try:
             if refuse is not None:
                 raise refuse
             await before(self.steps(Phase.RATE_LIMIT, where), call)

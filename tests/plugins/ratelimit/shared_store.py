@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ class SqliteStore:
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
         self._path = path
         self._now = now
+        self._turn = threading.Lock()
         with self._connected() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("CREATE TABLE IF NOT EXISTS bucket (key TEXT PRIMARY KEY, level REAL, at REAL)")
@@ -28,7 +30,8 @@ class SqliteStore:
         return await asyncio.to_thread(self.take_now, key, rate, burst, cost)
 
     def take_now(self, key: str, rate: float, burst: float, cost: float) -> Allowance:
-        with self._connected() as connection:
+        with self._turn, self._connected() as connection:
+            connection.execute("PRAGMA synchronous = OFF")
             connection.execute("BEGIN IMMEDIATE")
             now, wanted = self._now(), min(cost, burst)
             row = connection.execute("SELECT level, at FROM bucket WHERE key = ?", (key,)).fetchone()
