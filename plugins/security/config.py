@@ -19,17 +19,17 @@ HEADERS: Mapping[str, str] = {
     "Permissions-Policy": ", ".join(
         f"{feature}=()"
         for feature in (
-            *("accelerometer", "autoplay", "bluetooth", "browsing-topics", "camera", "clipboard-read"),
+            *("accelerometer", "autoplay", "browsing-topics", "camera", "clipboard-read"),
             *("clipboard-write", "display-capture", "encrypted-media", "fullscreen", "geolocation", "gyroscope"),
             *("hid", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi", "payment"),
             *("picture-in-picture", "publickey-credentials-get", "screen-wake-lock", "serial", "storage-access"),
-            *("usb", "web-share", "xr-spatial-tracking"),
+            *("usb", "xr-spatial-tracking"),
         )
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""What is on every answer that does not say otherwise itself."""
+"""What is on every answer that does not say otherwise itself; a feature that a browser does not know makes it complain."""
 HSTS = "max-age=31536000"
 
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
