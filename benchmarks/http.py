@@ -1,50 +1,60 @@
-"""Requests a second of Plantroom's REST API against a bare aiohttp handler, in one run.
+"""Requests a second and CPU time a request of Plantroom's REST API, against bare aiohttp and FastAPI, in one run.
 
 `python benchmarks/http.py [--quick] [--json FILE]`
+
+Plantroom runs by itself, with each of its request plugins alone, and with all that exist; FastAPI has the same.
+One server at a time is asked over 32 keep-alive connections from another core. In the end Plantroom with everything is
+asked at half of what it can while it polls 100,000 points over BACnet/IP.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import asyncio  # noqa: E402
-import contextlib  # noqa: E402
-import os  # noqa: E402
-import signal  # noqa: E402
-import socket  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from collections.abc import AsyncIterator  # noqa: E402
+import attrs  # noqa: E402
 
-from benchmarks.bench import ROOT, median_and_spread, options, report, versions  # noqa: E402
+from benchmarks.bench import environment, median_and_spread, options, peers, report, versions  # noqa: E402
+from benchmarks.campus import HOST  # noqa: E402
+from benchmarks.campus_process import PORT as CAMPUS_PORT  # noqa: E402
+from benchmarks.campus_process import CampusProcess  # noqa: E402
+from benchmarks.http_client import Ask, latencies, throughput  # noqa: E402
 
-CONNECTIONS = 16
-POINTS = 1000
+HERE = Path(__file__).resolve().parent
+FASTAPI = ("fastapi==0.165.0", "uvicorn[standard]==0.54.0", "slowapi==0.1.10", "structlog", "orjson")
+KEY = "benchmark-key-of-forty-characters-or-so-1"
+SIGNED = {"X-API-Key": KEY}
+STARTED_WITHIN_S = 60.0
+CORES = sorted(os.sched_getaffinity(0))
+TICK = os.sysconf("SC_CLK_TCK")
 
-BARE = """
-import json, sys, time
-from aiohttp import web
-async def handler(request):
-    body = {"value": 21.5, "text": None, "time": time.time(), "quality": "good", "reason": None, "flags": []}
-    return web.Response(body=json.dumps(body).encode(), content_type="application/json")
-app = web.Application()
-app.router.add_get("/{tail:.*}", handler)
-web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), access_log=None, print=None)
-"""
-
-PLUGIN = f"""
-from core.plugin import Inventory, Plugin, Poller, hookimpl
+THOUSAND = """
+import time
+from core.plugin import Inventory, Plugin, Poller, Route, hookimpl
 
 class Thousand(Plugin[dict]):
     def __init__(self, config, ctx):
         super().__init__(config, ctx)
         self.device = ctx.device("d", name="A thousand points")
-        names = [str(number) for number in range({POINTS})]
+        names = [str(number) for number in range(1000)]
         self.points = [self.device.point(name, unit="degrees-celsius", symbol="\\u00b0C") for name in names]
+        self.polls = 0
 
     @hookimpl
     def register_points(self):
@@ -54,67 +64,100 @@ class Thousand(Plugin[dict]):
     def register_pollers(self):
         return [Poller("all", 1.0, self.poll)]
 
-    async def poll(self):
-        return {{point: 20.0 + number for number, point in enumerate(self.points)}}
-"""
+    @hookimpl
+    def register_routes(self):
+        return [Route("GET", "/dynamic/{name}", self.dynamic, "Make a small body")]
 
-CASES = {
-    "a point's value": "/api/v1/points/thousand.d.1/value",
-    "a point": "/api/v1/points/thousand.d.1",
-    "a page of 100 points": "/api/v1/points?limit=100",
+    async def poll(self):
+        self.polls += 1
+        return {point: 20.0 + number + self.polls % 10 * (number % 10 == 0) for number, point in enumerate(self.points)}
+
+    async def dynamic(self, request, *, name):
+        return {"name": name, "value": 21.5, "text": None, "time": time.time(), "quality": "good", "reason": None,
+                "flags": []}
+"""
+LIMITS = """
+  ratelimit:
+    default: {rate: 100000/s, burst: 1000000}
+    anonymous: {rate: 100000/s, burst: 1000000}
+    failed: {rate: 100000/s, burst: 1000000}
+    limits: [{name: slow, match: {path: /api/v1/plugins}, per: everyone, rate: 1/day, burst: 1}]
+"""
+PLUGINS = {"auth": "  auth:\n", "ratelimit": LIMITS, "security": "  security:\n"}
+CAMPUS = f"""
+  bacnet:
+    interval: 10
+    scan: {{interval: null}}
+    networks: [{{address: "127.0.0.54/8:47854", targets: ["{HOST}:{CAMPUS_PORT}"]}}]
+"""
+OURS: Mapping[str, Ask] = {
+    "dynamic body": Ask("/api/v1/thousand/dynamic/a", headers=SIGNED),
+    "a point's value": Ask("/api/v1/points/thousand.d.1/value", headers=SIGNED),
+}
+OURS_IN_FULL: Mapping[str, Ask] = {
+    **OURS,
+    "1,000-point page": Ask("/api/v1/points?limit=1000", headers=SIGNED),
+    "304": Ask("/api/v1/points/thousand.d.1/value", 304, {**SIGNED, "If-None-Match": "*"}),
+    "401": Ask("/api/v1/points/thousand.d.1/value", 401),
+    "429": Ask("/api/v1/plugins", 429, SIGNED),
+}
+BARE: Mapping[str, Ask] = {"dynamic body": Ask("/dynamic/a"), "1,000-point page": Ask("/page")}
+FASTAPIS: Mapping[str, Ask] = {
+    "dynamic body": Ask("/dynamic/a", headers=SIGNED),
+    "a point's value": Ask("/points/thousand.d.1/value", headers=SIGNED),
+    "401": Ask("/dynamic/a", 401),
+    "429": Ask("/limited", 429, SIGNED),
 }
 
 
-async def measure(port: int, path: str, seconds: float) -> float:
-    """Return requests a second over keep-alive connections that each wait for their answer."""
-    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
-    end = time.perf_counter() + seconds
+@attrs.define
+class Server:
+    """A server in a process of its own, and what it is asked."""
 
-    async def client() -> int:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        count = 0
-        while time.perf_counter() < end:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            if b" 200 " not in head[:20]:
-                sys.exit(f"{path} answered {head!r}")
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-            count += 1
-        writer.close()
-        return count
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+    asks: Mapping[str, Ask]
 
-    began = time.perf_counter()
-    counts = await asyncio.gather(*(client() for _ in range(CONNECTIONS)))
-    return sum(counts) / (time.perf_counter() - began)
+    def cpu_s(self) -> float:
+        """Processor time that it has used."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
 
 
-@contextlib.asynccontextmanager
-async def serving(*command: str, port: int, cwd: str) -> AsyncIterator[None]:
-    """Run a server until it is no longer needed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *command, cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(30):
-            while not await answers(port):
-                await asyncio.sleep(0.1)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        await process.wait()
+@contextlib.contextmanager
+def started(
+    name: str, command: Sequence[str | Path], port: int, asks: Mapping[str, Ask], folder: Path
+) -> Iterator[Server]:
+    """Run a server until it is no longer needed, on the first core."""
+    with (folder / f"{name.replace(' ', '-')}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [str(word) for word in command], cwd=folder, stdout=log, stderr=log,
+            env=environment(KEY=KEY, PLANTROOM_API_KEY=KEY),
+        )  # fmt: skip
+        os.sched_setaffinity(process.pid, [min(CORES)])
+        try:
+            wait_until_ready(process, port, name)
+            yield Server(name, port, process, asks)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-async def answers(port: int) -> bool:
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.write(f"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
-    head = await reader.read(20)
-    writer.close()
-    return b" 200 " in head
+def wait_until_ready(process: subprocess.Popen[bytes], port: int, name: str) -> None:
+    deadline = time.monotonic() + STARTED_WITHIN_S
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        time.sleep(0.1)
+    raise SystemExit(f"{name} did not start; it ended with {process.poll()}")
 
 
 def free_port() -> int:
@@ -123,40 +166,154 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def main() -> None:
+def plantroom(name: str, plugins: Sequence[str], asks: Mapping[str, Ask], folder: Path, more: str = "") -> Any:
+    """Start Plantroom with a thousand points in memory and some plugins."""
+    home = folder / name.replace(" ", "-")
+    (home / "custom_plugins").mkdir(parents=True)
+    (home / "custom_plugins" / "thousand.py").write_text(THOUSAND)
+    text = "log: {format: json}\nplugins:\n  thousand:\n" + "".join(PLUGINS[each] for each in plugins) + more
+    (home / "plantroom.yaml").write_text(text)
+    port = free_port()
+    command = [sys.executable, "-m", "core", "run", "--config", home / "plantroom.yaml", "--port", str(port)]
+    return started(name, [*command, "--data-dir", home / "data"], port, asks, home)
+
+
+def body_of(port: int, path: str) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path, headers=SIGNED)
+    return connection.getresponse().read()
+
+
+def measure(
+    servers: Sequence[Server], rounds: int, seconds: float
+) -> tuple[dict[Any, list[float]], dict[Any, list[float]]]:
+    """Ask each server for each of its cases, in turns; answers requests a second and CPU microseconds a request."""
+    rates: dict[Any, list[float]] = {}
+    cpus: dict[Any, list[float]] = {}
+    for server in servers:
+        for ask in server.asks.values():
+            with contextlib.suppress(SystemExit):  # the first of what is limited to one is not refused
+                asyncio.run(throughput(server.port, ask, 0.1))
+    for turn in range(rounds):
+        for server in servers[:: -1 if turn % 2 else 1]:
+            for case, ask in server.asks.items():
+                before = server.cpu_s()
+                count, took = asyncio.run(throughput(server.port, ask, seconds))
+                rates.setdefault((server.name, case), []).append(count / took)
+                cpus.setdefault((server.name, case), []).append((server.cpu_s() - before) / count * 1e6)
+    return rates, cpus
+
+
+def under_load(folder: Path, seconds: float) -> dict[str, float]:
+    """Poll 100,000 points every 10 s, ask for values at half of what is possible, and answer how long answers took."""
+    with CampusProcess(1000, 100), plantroom("campus", list(PLUGINS), {}, folder, CAMPUS) as server:
+        os.sched_setaffinity(0, [max(CORES)])
+        scan(server.port)
+        ask = Ask("/api/v1/points/bacnet.2001.analog-input.1/value", headers=SIGNED)
+        points = json.loads(body_of(server.port, "/api/v1/points?plugin=bacnet&limit=1"))["items"]
+        ask = attrs.evolve(ask, path=f"/api/v1/points/{points[0]['id']}/value")
+        count, took = asyncio.run(throughput(server.port, ask, 5.0))
+        waits = sorted(asyncio.run(latencies(server.port, ask, count / took / 2, seconds)))
+        good = json.loads(body_of(server.port, "/api/v1/points?quality=good&limit=1&count=true"))["total"]
+        if good < 100_000:
+            raise SystemExit(f"only {good} points are good: the polls do not keep up")
+    return {
+        "possible/s": count / took,
+        "p50_ms": statistics.median(waits) * 1000,
+        "p95_ms": waits[int(len(waits) * 0.95)] * 1000,
+        "p99_ms": waits[int(len(waits) * 0.99)] * 1000,
+    }
+
+
+def scan(port: int) -> None:
+    """Have the campus found and polled once."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("POST", "/api/v1/scans", b"{}", {**SIGNED, "Content-Type": "application/json"})
+    connection.getresponse().read()
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        total = json.loads(body_of(port, "/api/v1/points?plugin=bacnet&quality=good&limit=1&count=true"))["total"]
+        if total >= 100_000:
+            return
+        time.sleep(1)
+    raise SystemExit("the campus was not found within 300 s")
+
+
+def main() -> None:
     arguments = options(__doc__ or "")
-    rounds, seconds = (3, 1.0) if arguments.quick else (9, 4.0)
-    bare, ours = free_port(), free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        plugins = Path(folder) / "custom_plugins"
-        plugins.mkdir()
-        (plugins / "thousand.py").write_text(PLUGIN)
-        (Path(folder) / "plantroom.yaml").write_text("plugins: {thousand: }\n")
-        async with (
-            serving("-c", BARE, str(bare), port=bare, cwd=folder),
-            serving("-m", "core", "run", "--port", str(ours), port=ours, cwd=folder),
-        ):
-            figures: dict[str, list[float]] = {"bare aiohttp": [], **{case: [] for case in CASES}}
-            for _ in range(rounds):
-                figures["bare aiohttp"].append(await measure(bare, "/", seconds))
-                for case, path in CASES.items():
-                    figures[case].append(await measure(ours, path, seconds))
-    medians = {name: median_and_spread(values) for name, values in figures.items()}
-    base = medians["bare aiohttp"][0]
-    ratios = {case: medians[case][0] / base for case in CASES}
+    rounds, seconds = (3, 0.4) if arguments.quick else (9, 2.0)
+    os.sched_setaffinity(0, [max(CORES)])
+    python = peers("http", *FASTAPI)
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = Path(name)
+        enter = stack.enter_context
+        alone = [enter(plantroom("plantroom", [], OURS, folder))]
+        alone += [enter(plantroom(f"plantroom, {each}", [each], OURS, folder)) for each in PLUGINS]
+        full = enter(plantroom("plantroom, all", list(PLUGINS), OURS_IN_FULL, folder))
+        (folder / "page.json").write_bytes(body_of(full.port, OURS_IN_FULL["1,000-point page"].path))
+        port = free_port()
+        bare = enter(
+            started(
+                "bare aiohttp",
+                [sys.executable, HERE / "http_bare.py", str(port), folder / "page.json"],
+                port,
+                BARE,
+                folder,
+            )
+        )
+        port = free_port()
+        app = ["-m", "uvicorn", "http_fastapi:app", "--app-dir", HERE, "--port", str(port), "--no-access-log"]
+        fastapi = enter(started("fastapi", [python, *app], port, FASTAPIS, folder))
+        rates, cpus = measure([bare, *alone, full, fastapi], rounds, seconds)
+        stack.close()
+        load = under_load(folder, 5.0 if arguments.quick else 60.0)
+    tell(rates, cpus, load, arguments.json)
+
+
+def tell(
+    rates: Mapping[Any, Sequence[float]],
+    cpus: Mapping[Any, Sequence[float]],
+    load: Mapping[str, float],
+    file: Path | None,
+) -> None:
+    """Print the table, and write the JSON where it is wanted."""
+    rate = {each: median_and_spread(values) for each, values in rates.items()}
+    cpu = {each: median_and_spread(values)[0] for each, values in cpus.items()}
+    base, page = rate["bare aiohttp", "dynamic body"][0], rate["bare aiohttp", "1,000-point page"][0]
+    everything, peer = "plantroom, all", "fastapi"
+
+    def against(server: str, case: str) -> float:
+        return rate[server, case][0] / (page if case == "1,000-point page" else base)
+
     report(
         "http",
-        columns=("request", "requests/s", "x bare aiohttp", "spread"),
-        rows=[(name, round(middle), middle / base, spread) for name, (middle, spread) in medians.items()],
+        columns=("server", "request", "requests/s", "x bare aiohttp", "CPU us a request", "spread"),
+        rows=[(*each, round(rate[each][0]), against(*each), cpu[each], rate[each][1]) for each in rate],
         result={
-            "ratios": ratios,
-            "figures": {name: middle for name, (middle, _) in medians.items()},
-            "spread": {name: spread for name, (_, spread) in medians.items()},
-            "versions": versions("aiohttp"),
+            "ratios": {
+                "full_dynamic_vs_bare": against(everything, "dynamic body"),
+                "point_value_vs_bare": against(everything, "a point's value"),
+                "full_vs_fastapi": rate[everything, "dynamic body"][0] / rate[peer, "dynamic body"][0],
+                "page_1000_vs_orjson": against(everything, "1,000-point page"),
+                **{
+                    f"{case}_vs_fastapi": rate[everything, case][0] / rate[peer, case][0]
+                    for case in FASTAPIS
+                    if case != "dynamic body"
+                },
+            },
+            "figures": {
+                **{f"{server}: {case}": value[0] for (server, case), value in rate.items()},
+                **{f"cpu_us: {server}: {case}": value for (server, case), value in cpu.items()},
+                **{f"half load, 100,000 points polled: {name}": value for name, value in load.items()},
+            },
+            "spread": {f"{server}: {case}": value[1] for (server, case), value in rate.items()},
+            "versions": versions("aiohttp", "orjson"),
         },
-        file=arguments.json,
+        file=file,
     )
+    print("\nat half load, while 100,000 points are polled every 10 s:", end=" ")
+    print(", ".join(f"{name} {value:,.3g}" for name, value in load.items()))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

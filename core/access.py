@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
+from aiohttp import web
 
+from core.callers import principal_of
 from core.errors import CredentialsRequired, DeviceNotFound, PermissionDenied, PluginNotRunning, PointNotFound
 from core.policies import Authenticator, Call, Policy, Steps
 from core.principals import ANONYMOUS, Principal, Role
-from core.registry import Registry
+from core.registry import PointEntry, Registry
 from core.routes import Phase, Route
 
 KERNEL = "core"
@@ -95,7 +97,7 @@ class _Guard:
             what = "This" if self._route is None else f"`{self._route.summary}`"
             raise PermissionDenied(f"{what} takes the role {self._role}, and {principal} is {_a(principal.role)}.")
         if principal.scope is not None and not self._is_within(call, principal):
-            raise PermissionDenied(f"{principal} is limited to {principal.scope}, and this is beyond that.")
+            raise _beyond(principal)
 
     def _is_within(self, call: Call, principal: Principal) -> bool:
         scope, route = principal.scope, self._route
@@ -107,8 +109,29 @@ class _Guard:
             if "device_id" in call.arguments:
                 return self._registry.device(call.arguments["device_id"]).within(scope)
         except (PointNotFound, DeviceNotFound):
-            return False  # an id that is not there is told apart from one that is not theirs only by those who may
+            return False  # an id that is not there is not told apart from one that is not theirs
         return self._owner != KERNEL and scope.covers_plugin(self._owner)
+
+
+def point_for(request: web.Request, registry: Registry, point_id: str) -> PointEntry:
+    """Return a point that a request names in its body; raises PermissionDenied for one beyond the principal's scope.
+
+    Raises PointNotFound, but only to those whom nothing is hidden from.
+    """
+    principal = principal_of(request)
+    if principal.scope is None:
+        return registry.point(point_id)
+    try:
+        entry = registry.point(point_id)
+        if entry.within(principal.scope):
+            return entry
+    except PointNotFound:
+        """An id that is not there is not told apart from one that is not theirs."""
+    raise _beyond(principal)
+
+
+def _beyond(principal: Principal) -> PermissionDenied:
+    return PermissionDenied(f"{principal} is limited to {principal.scope}, and this is beyond that.")
 
 
 def _a(role: Role) -> str:

@@ -51,7 +51,7 @@ class Segment:
         depth = 0
         try:
             if begun is not None:
-                befores = befores[begun.steps :]
+                befores = befores[begun.steps :] if begun.steps < len(befores) else ()
                 if begun.waits is not None:
                     depth = self._befores[begun.steps - 1][0]
                     await begun.waits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
 import structlog
@@ -17,6 +18,7 @@ from core import problem
 from core.chain import Begun, Chain
 from core.errors import PlantroomError, RequestError
 from core.policies import Call
+from core.replies import Sent
 from core.requests import Request, path_and_query, request_id_of
 
 if TYPE_CHECKING:
@@ -113,21 +115,31 @@ class Connection(web.RequestHandler):
     async def _serve(self, message: RawRequestMessage, payload: StreamReader) -> None:
         """Answer a request as `start` does, in its own task from the beginning."""
         alive = False
+        task = cast("asyncio.Task[None]", self._serving)
+        request = self._owner.make_request(message, payload, self, StreamWriter(self, self._loop), task)
         try:
-            task = cast("asyncio.Task[None]", self._serving)
-            request = self._owner.make_request(message, payload, self, StreamWriter(self, self._loop), task)
-            response, reset = await self._handle_request(request, None, self._owner.handle)
-            alive = not reset and bool(response.keep_alive)
+            self._request_in_progress, self._current_request = True, request
+            response = await self._owner.handle(request)
+            if isinstance(response, Sent):
+                await response.prepare(request)
+                alive = response.keep_alive
+            else:
+                response, reset = await self.finish_response(request, response, None)
+                alive = not reset and bool(response.keep_alive)
         except ConnectionError:
             pass  # the client is gone
-        except Exception as error:  # as aiohttp does with what fails where nothing may
-            self.log_exception("Unhandled exception", exc_info=error)
+        except Exception as error:  # a redirect that is raised, or what fails where nothing may: aiohttp's to treat
+            response, reset = await self._handle_request(request, None, _raising(error))
+            alive = not reset and bool(response.keep_alive)
         finally:
             self._resume(alive=alive)
 
     def _resume(self, *, alive: bool) -> None:
         """Go on with what has arrived meanwhile, or close."""
         waiter, self._parked, self._serving = self._parked, None, None
+        self._request_in_progress, self._current_request = False, None
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
         if not alive or self._force_close or self._close:
             self.force_close()
             if waiter is not None:
@@ -214,3 +226,10 @@ class Connection(web.RequestHandler):
             error = RequestError(f"The request is not well-formed HTTP: {first_line}.")
         noted = status >= problem.INTERNAL  # by who handled it
         return self._owner.refuse(request, error, status=error.status, keep_alive=False, log=not noted)
+
+
+def _raising(error: Exception) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    async def handler(_request: web.BaseRequest) -> web.StreamResponse:
+        raise error
+
+    return handler

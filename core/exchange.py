@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import structlog
 
@@ -16,6 +17,8 @@ from core.registry import PointEntry, Registry
 from core.tasks import end_tasks
 
 LONGEST_READ_S = 15.0
+
+Spend: TypeAlias = Callable[[int], Awaitable[None]]
 
 
 class Exchange:
@@ -31,16 +34,21 @@ class Exchange:
         """Cancel what is under way."""
         await end_tasks([*self._reads.values()])
 
-    async def refresh(self, entries: Sequence[PointEntry], *, max_age: float | None) -> dict[str, PlantroomError]:
+    async def refresh(
+        self, entries: Sequence[PointEntry], *, max_age: float | None, spend: Spend | None = None
+    ) -> dict[str, PlantroomError]:
         """See that readings are no older than ``max_age`` seconds; None takes them as they are.
 
-        Older ones are read from their devices, each device once for all who ask at this time. Answers the errors of
-        the points that could not be read, by point id.
+        Older ones are read from their devices, each device once for all who ask at this time; ``spend`` is told
+        before how many points nobody is reading yet, and may raise. Answers the errors of the points that could not
+        be read, by point id.
         """
         if max_age is None:
             return {}
         now = self._clock.utc()
         old = {entry.slot: entry for entry in entries if self._age(entry, now) > max_age}
+        if spend is not None and old:
+            await spend(sum(slot not in self._reads for slot in old))
         starting: dict[str, list[PointEntry]] = {}
         for slot, entry in old.items():
             if slot not in self._reads:

@@ -114,9 +114,11 @@ class Sent:
 
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send it all, and wait until a client that reads slowly has read most of it."""
-        writer = request.writer
-        await writer.write(self._data)
-        if request.transport is not None and request.transport.get_write_buffer_size():
+        writer, transport = request.writer, request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        transport.write(self._data)
+        if transport.get_write_buffer_size():
             await writer.drain()
 
     async def write_eof(self, _data: bytes = b"") -> None:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from core.api.lists import SORT, ListAnswer, ListQuery, envelope, found, page
 from core.api.overrides import Patch, changing
+from core.callers import principal_of
 from core.cursors import Cursors
 from core.errors import Conflict, DeviceNotFound, InvalidCursor
 from core.model import DeviceStatus, rfc3339
@@ -73,7 +74,7 @@ class Devices:
         return [
             Route(
                 "GET", at, self.list, "List devices", query=DevicesQuery, answer=ListAnswer[DeviceAnswer],
-                errors=(InvalidCursor,), links=LINKS_OF_LIST,
+                errors=(InvalidCursor,), links=LINKS_OF_LIST, minds_scope=True,
                 description="Every device that a plugin named or a scan found, with how it is now.",
             ),
             Route(
@@ -92,14 +93,14 @@ class Devices:
             ),
         ]  # fmt: skip
 
-    async def list(self, _request: web.Request, *, query: DevicesQuery) -> ListAnswer[DeviceAnswer]:
-        """Answer a page of devices."""
-        registry = self._registry
+    async def list(self, request: web.Request, *, query: DevicesQuery) -> ListAnswer[DeviceAnswer]:
+        """Answer a page of devices, of those within the principal's scope."""
+        registry, scope = self._registry, principal_of(request).scope
         field_name = query.sort.removeprefix("-")
 
         def pick(key: tuple[str | float, ...]) -> DeviceEntry | None:
             entry = registry.device(str(key[-1]))
-            return entry if _matches(entry, query) else None
+            return entry if entry.within(scope) and _matches(entry, query) else None
 
         keys = sorted((*_SORT_KEYS[field_name](registry.device(each)), each) for each in registry.device_ids())
         listed = page(self._cursors, NAME, query, keys=keys, pick=pick)

@@ -11,11 +11,13 @@ from aiohttp import web
 from core import problem
 from core.api.idempotency import KEY, Idempotency
 from core.api.lists import SORT, ListAnswer, ListQuery, envelope, found, page
+from core.callers import spend
 from core.cursors import Cursors
 from core.errors import FieldFault, Invalid, InvalidCursor, JobNotFound, PluginNotRunning, TooManyRequests
 from core.jobs import Job, Jobs, JobState, JobWarning
 from core.model import rfc3339
 from core.operations import ProblemDocument
+from core.policies import Work
 from core.principals import Role
 from core.replies import Answer
 from core.routes import Header, Link, Route
@@ -143,6 +145,7 @@ class JobRoutes:
         """Start a scan and answer its job."""
 
         async def run() -> Answer:
+            await spend(request, Work.SCAN, 1)
             job = self._start(body)
             return Answer(dumps(job_answer(job)), headers={"Location": f"/api/v1/jobs/{job.id}"})
 

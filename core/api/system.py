@@ -61,7 +61,7 @@ class System:
         """The route of this resource."""
         return [
             Route(
-                "GET", "/api/v1", self.get, "Tell what this installation is", answer=SystemAnswer,
+                "GET", "/api/v1", self.get, "Tell what this installation is", answer=SystemAnswer, minds_scope=True,
                 description="Where to begin: name, version, the plugins' states, and where everything else is.",
             )
         ]  # fmt: skip

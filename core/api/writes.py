@@ -9,16 +9,18 @@ import attrs
 import structlog
 from aiohttp import web
 
+from core.access import point_for
 from core.api.idempotency import KEY, Idempotency, Passing, key_of
 from core.api.readings import POINT_ID, BatchAnswer, batch_answer, failed_item, family
 from core.api.render import EXAMPLE, ReadingAnswer, json_value, render_reading
-from core.callers import principal_of
+from core.callers import principal_of, spend
 from core.clock import Clock
 from core.commands import Commands
 from core.errors import (
     Conflict,
     DeviceError,
     NotWritable,
+    PermissionDenied,
     PlantroomError,
     PluginNotRunning,
     PointNotFound,
@@ -28,6 +30,7 @@ from core.errors import (
 from core.json_schema import example_of
 from core.model import Command, Point, Value, Written, rfc3339
 from core.operations import ProblemDocument
+from core.policies import Work
 from core.principals import Role
 from core.problem import INTERNAL
 from core.registry import Registry
@@ -179,7 +182,7 @@ class Writes:
             ),
             Route(
                 "POST", many, self.post, "Write many points", body=WritesBody, answer=BatchAnswer[WrittenItem],
-                role=operator, takes=(KEY,),
+                role=operator, minds_scope=True, takes=(KEY,),
                 description="A write that fails does so alone. Sent again with its key, what was carried out is not "
                 "carried out again.",
             ),
@@ -210,8 +213,9 @@ class Writes:
                 try:
                     commands.append(self._command(self._command_id(request, index), request, item))
                     outcomes.append(None)
-                except PointNotFound as error:
+                except (PointNotFound, PermissionDenied) as error:
                     outcomes.append(error)
+            await spend(request, Work.WRITE, len(commands))
             written = iter(await self._commands.write_many(commands))
             found = [next(written) if outcome is None else outcome for outcome in outcomes]
             kind = Passing if any(map(_may_pass, found)) else Answer
@@ -221,9 +225,10 @@ class Writes:
 
         return await self._idempotency.once(request, body, run)
 
-    async def priorities(self, _request: web.Request, *, point_id: str) -> PrioritiesAnswer:
+    async def priorities(self, request: web.Request, *, point_id: str) -> PrioritiesAnswer:
         """Answer a point's 16 slots, as its device shows them now."""
         entry = self._registry.point(point_id)
+        await spend(request, Work.READ, 1)
         priorities = await self._commands.priorities(entry)
         return PrioritiesAnswer(
             slots=tuple(self._slot(entry.point, number, value) for number, value in enumerate(priorities.slots, 1)),
@@ -243,13 +248,14 @@ class Writes:
 
     async def _one(self, request: web.Request, item: WriteItem) -> Answer:
         command = self._command(self._command_id(request), request, item)
+        await spend(request, Work.WRITE, 1)
         return Answer(_written_json(await self._commands.write(command)))
 
     def _command(self, command_id: str, request: web.Request, item: WriteItem) -> Command:
-        """Make the command that an item asks for; raises PointNotFound."""
+        """Make the command that an item asks for; raises PointNotFound, PermissionDenied."""
         value = None if isinstance(item.value, Unset) else item.value
         return Command(
-            command_id, str(principal_of(request)), ORIGIN, self._registry.point(item.point_id).point,
+            command_id, str(principal_of(request)), ORIGIN, point_for(request, self._registry, item.point_id).point,
             value=value, relinquish=item.relinquish, priority=item.priority,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ import attrs
 from aiohttp import web
 
 from core.errors import FieldFault, Invalid
-from core.plugin import Role, Route, field
+from core.plugin import Role, Route, Work, field, spend
 from plugins.bacnet.addresses import Station
 from plugins.bacnet.driver import BacnetDriver
 from plugins.bacnet.protocol import IAm
@@ -115,13 +115,15 @@ class InquiryRoutes:
             ),
         ]  # fmt: skip
 
-    async def who_is(self, _request: web.Request, *, body: WhoIsBody) -> DevicesAnswer:
+    async def who_is(self, request: web.Request, *, body: WhoIsBody) -> DevicesAnswer:
         """Answer who is there."""
+        await spend(request, Work.SCAN, 1)
         found = await self._driver.inquiry.who_is(body.instances, body.targets)
         return DevicesAnswer([self._device(i_am) for i_am in found])
 
-    async def who_has(self, _request: web.Request, *, body: WhoHasBody) -> HoldersAnswer:
+    async def who_has(self, request: web.Request, *, body: WhoHasBody) -> HoldersAnswer:
         """Answer who has an object."""
+        await spend(request, Work.SCAN, 1)
         found = await self._driver.inquiry.who_has(_wanted(body), body.instances)
         return HoldersAnswer(
             [

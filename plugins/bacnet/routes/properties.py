@@ -23,7 +23,9 @@ from core.plugin import (
     Role,
     Route,
     ValueNotSuitable,
+    Work,
     principal_of,
+    spend,
 )
 from core.serialize import UNSET, Unset, field
 from plugins.bacnet.errors import PropertyNotFound
@@ -39,6 +41,8 @@ VALUE = (
 )
 _OBJECT, _PROPERTY = "analog-value.1", "present-value"
 _LONGEST_INDEX = 2**32 - 1
+PROPERTIES_OF_AN_OBJECT = 30
+"""About how many an object has: what showing all of them is counted as."""
 
 
 def _index() -> Any:
@@ -192,18 +196,20 @@ class PropertyRoutes:
             ),
         ]  # fmt: skip
 
-    async def list(self, _request: web.Request, *, instance: str) -> ObjectsAnswer:
+    async def list(self, request: web.Request, *, instance: str) -> ObjectsAnswer:
         """Answer the object list."""
         device_id = self._device_id(instance)
+        await spend(request, Work.READ, 1)
         listed = await self._errands.objects(device_id)
         return ObjectsAnswer(
             [ObjectItem(object_id=str(each), point_id=self._point(device_id, each)) for each in listed]
         )
 
-    async def show(self, _request: web.Request, *, instance: str, object_id: str) -> ObjectAnswer:
+    async def show(self, request: web.Request, *, instance: str, object_id: str) -> ObjectAnswer:
         """Answer all that an object has."""
         device_id = self._device_id(instance)
         wanted = _object(device_id, object_id)
+        await spend(request, Work.READ, PROPERTIES_OF_AN_OBJECT)
         shown = await self._errands.object(device_id, wanted)
         return ObjectAnswer(
             device_id=device_id,
@@ -214,7 +220,7 @@ class PropertyRoutes:
 
     async def get(
         self,
-        _request: web.Request,
+        request: web.Request,
         *,
         instance: str,
         object_id: str,
@@ -223,6 +229,7 @@ class PropertyRoutes:
     ) -> PropertyAnswer:
         """Answer one property."""
         device_id = self._device_id(instance)
+        await spend(request, Work.READ, 1)
         (shown,) = await self._errands.read(device_id, [_ref(device_id, object_id, property, query.index)])
         if shown.error is not None:
             raise shown.error
@@ -241,12 +248,14 @@ class PropertyRoutes:
         device_id, key = self._device_id(instance), key_of(request)
         ref = _ref(device_id, object_id, property, body.index)
         principal = principal_of(request)
+        await spend(request, Work.WRITE, 1)
         errand_id = f"{principal.id}:{key}" if key else str(uuid.uuid4())
         errand = Errand(errand_id, str(principal), device_id, ref, body.value, body.priority)
         return WrittenProperty(**_place(device_id, ref), **await self._errands.write(errand))
 
-    async def query(self, _request: web.Request, *, body: PropertiesBody) -> BatchAnswer[PropertyItem]:
+    async def query(self, request: web.Request, *, body: PropertiesBody) -> BatchAnswer[PropertyItem]:
         """Answer many properties, each with its own success."""
+        await spend(request, Work.READ, len(body.properties))
         items: dict[int, PropertyItem] = {}
         by_device: dict[str, dict[int, Ref]] = {}
         for number, wanted in enumerate(body.properties):

@@ -16,12 +16,12 @@ def routes_of(house):
 
 
 async def who_is(house, **body):
-    answer = await routes_of(house).who_is(None, body=WhoIsBody(**body))
+    answer = await routes_of(house).who_is({}, body=WhoIsBody(**body))
     return [(each.instance, each.address, each.known) for each in answer.items]
 
 
 async def who_has(house, **body):
-    answer = await routes_of(house).who_has(None, body=WhoHasBody(**body))
+    answer = await routes_of(house).who_has({}, body=WhoHasBody(**body))
     return [(each.instance, each.address, each.object_id, each.name, each.known) for each in answer.items]
 
 
@@ -33,7 +33,7 @@ async def site(bench):
 
 async def test_who_answers_who_is_is_told_and_not_listed(site, start):
     house = await start(HERE)
-    answer = await routes_of(house).who_is(None, body=WhoIsBody())
+    answer = await routes_of(house).who_is({}, body=WhoIsBody())
     assert [each.instance for each in answer.items] == [2001, 3001, 3002]
     first = answer.items[0]
     assert (first.address, first.interface, first.vendor_id, first.max_apdu, first.segmentation, first.known) == (
@@ -120,7 +120,7 @@ async def test_who_has_goes_through_a_bbmd_as_well(bench, start, until):
 async def test_what_makes_no_sense_is_invalid(start, body, field):
     house = await start(HERE)
     with pytest.raises(Invalid) as caught:
-        await routes_of(house).who_has(None, body=body)
+        await routes_of(house).who_has({}, body=body)
     assert caught.value.errors[0].field == field
 
 
@@ -137,5 +137,5 @@ async def test_what_makes_no_sense_is_invalid(start, body, field):
 async def test_whom_nobody_can_ask_is_invalid(start, body, field):
     house = await start(HERE)
     with pytest.raises(Invalid) as caught:
-        await routes_of(house).who_is(None, body=body)
+        await routes_of(house).who_is({}, body=body)
     assert caught.value.errors[0].field == field
