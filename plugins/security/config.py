@@ -29,7 +29,7 @@ HEADERS: Mapping[str, str] = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""What is on every answer that does not say otherwise itself; a feature that a browser does not know makes it complain."""
+"""What is on every answer that does not say otherwise itself; browsers complain of features that they do not know."""
 HSTS = "max-age=31536000"
 
 _VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")

@@ -13,7 +13,9 @@ import pytest
 from core.plugin import (
     Allowance,
     Authenticator,
+    Chunk,
     CredentialsRequired,
+    Flag,
     Inventory,
     Phase,
     Plugin,
@@ -22,9 +24,13 @@ from core.plugin import (
     PrincipalKind,
     Role,
     Route,
+    Row,
+    Source,
     Steps,
     TooManyRequests,
     Work,
+    WriteResult,
+    batch_of,
     hookimpl,
     spend,
 )
@@ -40,14 +46,16 @@ HEADERS = ("RateLimit-Policy", "RateLimit")
 
 
 class Keys(Plugin[dict]):
-    """Knows two keys, and a sign-in that nobody gets through."""
+    """Knows two keys, a sign-in that nobody gets through, and a device with a hundred points."""
 
     schema: ClassVar = {}
     api_version = 2
+    scan_interval_s = None
 
     def __init__(self, config, ctx):
         super().__init__(config, ctx)
         self.device = ctx.device("1")
+        self.worked = 0
 
     @hookimpl
     def register_authenticators(self):
@@ -55,7 +63,15 @@ class Keys(Plugin[dict]):
 
     @hookimpl
     def register_points(self):
-        return [Inventory(self.device, [self.device.point("level")])]
+        return [
+            Inventory(
+                self.device, [self.device.point(f"level-{n}", writable=True, interval=3600.0) for n in range(100)]
+            )
+        ]
+
+    @hookimpl
+    def register_driver(self):
+        return self
 
     @hookimpl
     def register_routes(self):
@@ -75,6 +91,7 @@ class Keys(Plugin[dict]):
 
     async def work(self, request):
         await spend(request, Work.READ, 500)
+        self.worked += 1
         return {}
 
     async def broken(self, _request):
@@ -82,6 +99,19 @@ class Keys(Plugin[dict]):
 
     async def page(self, _request):
         return {}
+
+    async def scan(self, request, report):
+        """Nothing to find."""
+
+    async def read(self, group):
+        rows = [Row(40.0) for _point in group.points]
+        return [batch_of(Chunk(group.slots), rows, time=self.ctx.clock.utc(), source=Source.READ)]
+
+    async def write(self, command):
+        return WriteResult(command.value, Flag(0), effective=True, active_priority=None)
+
+    async def priorities(self, point):
+        raise NotImplementedError
 
 
 PLUGINS: dict[str, type[Plugin[Any]]] = {"ratelimit": RatelimitPlugin, "keys": Keys, "shared": SharedLimits}
@@ -204,15 +234,25 @@ async def test_failing_to_sign_in_is_limited_by_address_and_nobody_else_is_locke
 
 async def test_work_of_the_bus_is_paid_for(plantroom: StartPlantroom):
     house = await plantroom(BOTH, plugins=PLUGINS, clock=ManualClock())
-    answers = [await house.api.get("/api/v1/keys/work", headers=VIEWER) for _ in range(5)]
-    assert [answer.status for answer in answers] == [200, 200, 200, 429, 429]
-    assert [answer.headers["RateLimit"].split(";")[1] for answer in answers] == [
-        "r=149",
-        "r=98",
-        "r=47",
-        "r=46",
-        "r=45",
-    ]
+    device: Any = house.plugin("keys").instance
+    points = [f"keys.1.level-{n}" for n in range(100)]
+
+    async def left(answer: Any) -> int:
+        assert answer.status < 300, answer.text
+        return int(answer.headers["RateLimit"].split(";")[1].removeprefix("r="))
+
+    assert await left(await house.api.get("/api/v1/keys/work", headers=ADMIN)) == 149
+    assert await left(await house.api.put(f"/api/v1/points/{points[0]}/value", {"value": 1}, headers=ADMIN)) == 147
+    writes = {"writes": [{"point_id": point, "value": 1} for point in points[:20]]}
+    assert await left(await house.api.post("/api/v1/writes", writes, headers=ADMIN)) == 126
+    assert await left(await house.api.post("/api/v1/scans", {}, headers=ADMIN)) == 75
+    assert await left(await house.api.post("/api/v1/scans", {}, headers=ADMIN)) == 24
+
+    refused = await house.api.post("/api/v1/scans", {}, headers=ADMIN)
+    assert (refused.status, refused.headers["RateLimit"]) == (429, '"default";r=23;t=1')
+    assert len((await house.api.get("/api/v1/jobs", headers=ADMIN)).json["items"]) == 2
+    refused = await house.api.get("/api/v1/keys/work", headers=ADMIN)
+    assert (refused.status, device.worked) == (429, 1), "what is refused does not reach the device"
 
 
 @pytest.mark.parametrize(("trusted", "passed"), [("[127.0.0.1/32]", 10), ("[]", 2)])
