@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STOP_WITHIN_S = 1.7
 END_WITHIN_S = 1.9
 API_KEY_VARIABLE = "PLANTROOM_API_KEY"
+KEY_FILE = "admin-key"
 
 
 def run(settings: Settings, reread: Callable[[], Settings]) -> int:
@@ -139,14 +140,25 @@ def _reloaded_by_signal(kernel: Kernel, stop: asyncio.Event) -> Iterator[None]:
 
 
 def sign_in(settings: Settings) -> str:
-    """Say how to sign in."""
+    """Say how to sign in; the first admin's key itself is said on a terminal alone."""
     if settings.authenticated:
-        where = (
-            f"the environment's {API_KEY_VARIABLE}"
-            if os.environ.get(API_KEY_VARIABLE)
-            else settings.data_dir / "admin-key"
-        )
-        return f"sign-in: send the key in {where} as X-API-Key"
+        return f"sign-in: {_way_in(settings)}"
     if settings.http.loopback:
         return "no sign-in: the auth plugin is not enabled; loopback only"
     return "no sign-in: the auth plugin is not enabled; whoever reaches this address may read and write"
+
+
+def _way_in(settings: Settings) -> str:
+    keepers = [entry for entry in settings.plugins if entry.keeps_the_door and entry.error is None]
+    if all(entry.use != "auth" for entry in keepers):
+        return f"as the plugin {keepers[0].name} asks"
+    if os.environ.get(API_KEY_VARIABLE, "").strip():
+        return f"send the key in the environment's {API_KEY_VARIABLE} as X-API-Key"
+    file = settings.data_dir / KEY_FILE
+    try:
+        key = file.read_text(encoding="utf-8").strip()
+    except OSError:
+        return "as a user, or send a key as X-API-Key; `plantroom keys add` makes one"
+    if sys.stdout.isatty():
+        return f"send {key} as X-API-Key; it is kept in {file}"
+    return f"send the key in {file} as X-API-Key"

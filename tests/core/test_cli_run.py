@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import core
+from core.plugin import Plugin
 from core.process import API_KEY_VARIABLE, sign_in
 from core.settings import Http, LogSettings, PluginEntry, Settings
 
@@ -157,15 +159,38 @@ async def test_a_wrong_configuration_starts_nothing(run: Start, tmp_path: Path) 
     assert not (tmp_path / "data").exists()
 
 
-def settings_with(*entries: PluginEntry, host: str = "127.0.0.1") -> Settings:
-    return Settings(Http(host), Path("/data"), "local", LogSettings(), entries)
+def settings_with(*entries: PluginEntry, host: str = "127.0.0.1", data_dir: Path = Path("/data")) -> Settings:
+    return Settings(Http(host), data_dir, "local", LogSettings(), entries)
 
 
-def test_how_to_sign_in_is_said_for_each_case(monkeypatch: pytest.MonkeyPatch) -> None:
+AUTH = PluginEntry(name="auth", use="auth")
+
+
+class Doorkeeper(Plugin[dict[str, object]]):
+    """A third party's way to know who comes."""
+
+    def register_authenticators(self) -> list[object]:
+        return []
+
+
+def test_how_to_sign_in_is_said_for_each_case(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
-    auth = PluginEntry(name="auth", use="auth")
     assert sign_in(settings_with()) == "no sign-in: the auth plugin is not enabled; loopback only"
     assert sign_in(settings_with(host="0.0.0.0")).endswith("whoever reaches this address may read and write")
-    assert sign_in(settings_with(auth)) == "sign-in: send the key in /data/admin-key as X-API-Key"
+    badges = PluginEntry(name="badges", use="badges", plugin_class=Doorkeeper)
+    assert sign_in(settings_with(badges)) == "sign-in: as the plugin badges asks"
+    with_auth = settings_with(AUTH, badges, data_dir=tmp_path)
+    assert sign_in(with_auth) == "sign-in: as a user, or send a key as X-API-Key; `plantroom keys add` makes one"
+    (tmp_path / "admin-key").write_text("plr_the_key\n", encoding="utf-8")
+    assert sign_in(with_auth) == f"sign-in: send the key in {tmp_path}/admin-key as X-API-Key"
     monkeypatch.setenv(API_KEY_VARIABLE, "x" * 32)
-    assert sign_in(settings_with(auth)) == "sign-in: send the key in the environment's PLANTROOM_API_KEY as X-API-Key"
+    assert sign_in(with_auth) == "sign-in: send the key in the environment's PLANTROOM_API_KEY as X-API-Key"
+
+
+def test_the_first_admins_key_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(API_KEY_VARIABLE, raising=False)
+    (tmp_path / "admin-key").write_text("plr_the_key\n", encoding="utf-8")
+    ours, theirs = os.openpty()
+    with os.fdopen(ours), os.fdopen(theirs, "w") as terminal, contextlib.redirect_stdout(terminal):
+        said = sign_in(settings_with(AUTH, data_dir=tmp_path))
+    assert said == f"sign-in: send plr_the_key as X-API-Key; it is kept in {tmp_path}/admin-key"

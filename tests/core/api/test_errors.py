@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from core.errors import DeviceError, DeviceTimeout, PriorityNotAllowed
+from core.errors import DeviceError, DeviceTimeout, FieldFault, PriorityNotAllowed
 from core.jobs import QUEUED_MOST
 from core.plugin import JobContext, JobKind, Route
 from core.problem import Misdirected
@@ -24,6 +24,22 @@ from core.server import Server
 from core.settings import Http
 from core.testing import Running, StartPlantroom
 from core.web import build_application
+from plugins.auth.errors import (
+    CsrfRefused,
+    ExtraMissing,
+    KeyNotFound,
+    KeyOfEnvironment,
+    LastAdmin,
+    Locked,
+    NameTaken,
+    PasswordUnfit,
+    SessionNotFound,
+    SignInBusy,
+    SignInFailed,
+    TotpConflict,
+    UserNotFound,
+    WrongPassword,
+)
 from plugins.bacnet.errors import NetworkBusy, Refusal, UnusableValue, property_error, read_error
 from plugins.simulator.errors import BuildingAway, FaultNotFound
 
@@ -199,6 +215,22 @@ async def without_table(house: House) -> Answered:
 Provocation = Callable[[House], Awaitable[Answered]]
 
 PROVOCATIONS: Mapping[str, Provocation] = {
+    "auth.busy": lambda house: house.read(SignInBusy("Too many passwords are being checked.")),
+    "auth.csrf": lambda house: house.read(CsrfRefused("The X-CSRF-Token is missing.")),
+    "auth.extra_missing": lambda house: house.read(ExtraMissing()),
+    "auth.key_not_found": lambda house: house.read(KeyNotFound("No key has the id 'k7f3'.")),
+    "auth.key_of_environment": lambda house: house.read(KeyOfEnvironment()),
+    "auth.last_admin": lambda house: house.read(LastAdmin("'ada' is the last admin.")),
+    "auth.locked": lambda house: house.read(Locked(7.5)),
+    "auth.name_taken": lambda house: house.read(NameTaken("There is a user called 'ada' already.")),
+    "auth.password_unfit": lambda house: house.read(
+        PasswordUnfit("Take another.", errors=[FieldFault("password", "length", "must have 12 characters")])
+    ),
+    "auth.session_not_found": lambda house: house.read(SessionNotFound("No session has the id 'q0zt'.")),
+    "auth.sign_in_failed": lambda house: house.read(SignInFailed()),
+    "auth.totp_conflict": lambda house: house.read(TotpConflict("No second factor was begun.")),
+    "auth.user_not_found": lambda house: house.read(UserNotFound("No user is called 'eve'.")),
+    "auth.wrong_password": lambda house: house.read(WrongPassword("This is not your present password.")),
     "bacnet.network_busy": lambda house: house.read(NetworkBusy("demo.1 was not asked.")),
     "bacnet.property_not_found": lambda house: house.read(
         property_error(Refusal("error", "unknown-property", "property"), "demo.1", "level")

@@ -1,0 +1,1 @@
+"""The routes below /api/v1/auth, one module for each resource."""
