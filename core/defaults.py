@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from core.clock import Clock
 from core.model import Flag, Reading, Reason, Source, Value
+from core.rate_limits import MemoryRateLimitStore
 from core.readings import ReadingBatch
-from core.services import Allowance, Lease, Services
+from core.services import Lease, Services
 
 CACHE_ENTRIES = 10_000
-LIMITER_KEYS = 100_000
 HISTORY_BATCHES = 5_000
 
 
@@ -41,34 +41,6 @@ class MemoryCache:
 
     async def delete(self, key: str) -> None:
         self._entries.pop(key, None)
-
-
-class MemoryRateLimitStore:
-    """The generic cell rate algorithm (ITU-T I.371): one number for each key, its theoretical arrival time."""
-
-    def __init__(self, clock: Clock, *, keys: int = LIMITER_KEYS) -> None:
-        self._clock = clock
-        self._limit = keys
-        self._arrivals: OrderedDict[str, float] = OrderedDict()
-
-    def take(self, key: str, *, rate: float, burst: float, cost: float = 1.0) -> Allowance:
-        now, step = self._clock.monotonic(), 1 / rate
-        tolerance = burst * step
-        arrival = max(self._arrivals.get(key, now), now)
-        next_arrival = arrival + cost * step
-        allowed = next_arrival - now <= tolerance + 1e-9
-        if allowed:
-            arrival = next_arrival
-            self._arrivals[key] = arrival
-            self._arrivals.move_to_end(key)
-            if len(self._arrivals) > self._limit:
-                self._arrivals.popitem(last=False)
-        return Allowance(
-            allowed=allowed,
-            remaining=max(0, int((tolerance - (arrival - now)) / step + 1e-9)),
-            retry_after_s=0.0 if allowed else next_arrival - now - tolerance,
-            reset_after_s=max(0.0, arrival - now),
-        )
 
 
 class MemoryHistory:

@@ -108,9 +108,9 @@ def _responder(route: Route) -> Callable[[object, Mapping[str, str]], Reply]:
         answer = result if isinstance(result, Answer) else Answer(dumps(result))
         headers = (*answer.headers.items(),)
         if tagged:
-            tag = answer.etag or _digest(answer.body if answer.tag is None else answer.tag)
-            headers = (*headers, ("ETag", f'W/"{tag}"'))
-            if "If-None-Match" in asked and _matches(tag, asked):
+            etag = answer.etag or _etag(answer.body if answer.tag is None else answer.tag)
+            headers = (*headers, ("ETag", etag))
+            if "If-None-Match" in asked and _matches(etag[3:-1], asked):
                 return Reply(HTTPStatus.NOT_MODIFIED, headers=headers)
         return Reply(status, answer.body, content_type, headers)
 
@@ -121,8 +121,8 @@ def _is_text(media_type: str) -> bool:
     return media_type.startswith("text/")
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
+def _etag(content: bytes) -> str:
+    return f'W/"{hashlib.blake2b(content, digest_size=8).hexdigest()}"'
 
 
 def _matches(tag: str, asked: Mapping[str, str]) -> bool:

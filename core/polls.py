@@ -140,7 +140,8 @@ class Polls:
             if entry is None or entry.device.device.plugin != plugin:
                 raise PluginError(f"{plugin} brought a reading for a point that is not its own")
             if item is not None:
-                entry.polled_every = item.interval
+                if entry.polled_every != item.interval:
+                    self._registry.set_polled(entry, item.interval)
                 self._bringers[entry.slot] = item
         self.apply(batch)
         for device in {id(entry.device): entry.device for entry in entries if entry}.values():
@@ -184,7 +185,7 @@ class Polls:
             if device.plugin in self._drivers and self._registry.has_device(device.id):
                 wanted = by_interval(self._registry.device(device.id).points.values())
                 for point in itertools.chain.from_iterable(wanted.values()):
-                    point.polled_every = DEFAULT_INTERVAL_S
+                    self._registry.set_polled(point, DEFAULT_INTERVAL_S)
             self._plan_device(device, wanted)
             if device.plugin in self._watching:
                 self._have_watched(self._watching[device.plugin], device, wanted)

@@ -67,9 +67,9 @@ class DeviceEntry:
 class PointEntry:
     """A point with its slot.
 
-    ``version`` grows with each change of its description; ``polled_every`` is the interval in seconds of the poller
-    that brings its readings. A point with ``live_every`` is told of by its device whenever it changes, and polled each
-    so many seconds only to verify that.
+    ``version`` grows with each change of what is told of it beside its reading; ``polled_every`` is the interval in
+    seconds of the poller that brings its readings. A point with ``live_every`` is told of by its device whenever it
+    changes, and polled each so many seconds only to verify that.
     """
 
     slot: int
@@ -111,6 +111,11 @@ class PointEntry:
         return interval if self.live_every is None else max(self.live_every, interval or 0.0)
 
     @property
+    def stale_after(self) -> float:
+        """Seconds from its last confirmation after which its reading is stale; infinite where nothing confirms it."""
+        return STALE_AFTER_INTERVALS * (self.confirmed_every or math.inf)
+
+    @property
     def polled(self) -> bool:
         return self.enabled and not self.vanished
 
@@ -129,7 +134,8 @@ class Registry:
     def __init__(self, clock: Clock, events: EventBus) -> None:
         self.current = CurrentReadings()
         self.next_slot = 1
-        self.version = 0
+        self.version = 0  # grows with each change of what they are
+        self.statuses = 0  # grows with each change of how a device does
         self._clock = clock
         self._events = events
         self._devices: dict[str, DeviceEntry] = {}
@@ -180,22 +186,20 @@ class Registry:
 
     def reading(self, entry: PointEntry) -> Reading | None:
         """Return a point's reading with the quality that its age and device give it now."""
-        return self.current.reading(entry.slot, entry.point, overlay=self._overlay(entry))
+        return self.current.reading(entry.slot, entry.point, overlay=self.overlay(entry))
 
     def quality(self, entry: PointEntry) -> Quality | None:
         """Return the quality that `reading` would have, without making one."""
         if self.current.time(entry.slot) == 0.0:
             return None
-        return self.current.reason(entry.slot, overlay=self._overlay(entry)).quality
+        return self.current.reason(entry.slot, overlay=self.overlay(entry)).quality
 
-    def _overlay(self, entry: PointEntry) -> Reason:
+    def overlay(self, entry: PointEntry) -> Reason:
+        """Tell what a point's device and age make of a good reading now: `offline`, `stale`, or nothing."""
         if entry.device.status is DeviceStatus.OFFLINE:
             return Reason.OFFLINE
-        age = self._clock.utc() - self.current.time(entry.slot)
-        interval = entry.confirmed_every
-        if interval is not None and age > STALE_AFTER_INTERVALS * interval:
-            return Reason.STALE
-        return Reason.NONE
+        stale_at = self.current.time(entry.slot) + entry.stale_after
+        return Reason.STALE if self._clock.utc() > stale_at else Reason.NONE
 
     # what plugins tell
 
@@ -334,6 +338,13 @@ class Registry:
 
     # how devices do
 
+    def set_polled(self, entry: PointEntry, every: float) -> None:
+        """Note the seconds between the polls that bring a point's readings."""
+        if entry.polled_every != every:
+            entry.polled_every = every
+            entry.version += 1
+            self.version += 1
+
     def set_live(self, entries: Iterable[PointEntry], every: float | None) -> None:
         """Note that devices tell of points by themselves, which are verified each so many seconds; None: no longer."""
         changed: dict[str, Device] = {}
@@ -370,6 +381,7 @@ class Registry:
         if entry.status is status:
             return
         entry.status, entry.status_since = status, self._clock.utc()
+        self.statuses += 1
         self._events.publish(DeviceStatusChanged(entry.id, status, entry.status_since, entry.last_error))
 
 

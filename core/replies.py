@@ -24,8 +24,8 @@ Headers: TypeAlias = Sequence[tuple[str, str]]
 class Answer:
     """A body that is rendered already, of its route's media type.
 
-    ``etag`` is the ETag's text without quotes; where there is none it is made of ``tag``, where that is less than the
-    body. ``headers`` are sent along, on 304 too.
+    ``tag`` is what the ETag is made of where that is less than the body, ``etag`` the (weak) ETag as it is sent where
+    there is one already; ``headers`` are sent along, on 304 too.
     """
 
     body: bytes

@@ -134,9 +134,12 @@ class Cache(Protocol):
     async def delete(self, key: str) -> None: ...
 
 
-@attrs.frozen
+@attrs.define
 class Allowance:
-    """A limiter's answer: whether to go on, what is left, and when (seconds) to try again or be full again."""
+    """A limiter's answer: whether to go on, what is left, and when (seconds) to try again or be full again.
+
+    It is not frozen: each request has one made, and freezing it takes as long as all that is counted for it.
+    """
 
     allowed: bool
     remaining: int

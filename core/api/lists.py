@@ -8,7 +8,6 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import attrs
 
 from core.cursors import Cursors, KeyT, Page, keyset
-from core.replies import Answer
 from core.serialize import UNSET, Unset, dumps, field
 
 T = TypeVar("T")
@@ -89,11 +88,10 @@ def envelope(page: Page[Any], items: Sequence[T] | None = None) -> ListAnswer[T]
     return ListAnswer(items=page.rows if items is None else items, next_cursor=page.next_cursor, total=total)
 
 
-def spliced_envelope(page: Page[Any], items: Sequence[tuple[bytes, bytes]]) -> Answer:
-    """Put items that are JSON already, each with what its ETag is made of, into the list's envelope."""
-    rest = dumps(envelope(page, ())).removeprefix(b'{"items":[],')
-    bodies, tags = b",".join([body for body, _tag in items]), b",".join([tag for _body, tag in items])
-    return Answer(b'{"items":[' + bodies + b"]," + rest, tag=tags + rest)
+def envelope_around(page: Page[Any]) -> tuple[bytes, bytes]:
+    """Write what comes before and behind a page's items in the list's envelope, where they are JSON already."""
+    items = b'{"items":['
+    return items, dumps(envelope(page, ())).removeprefix(items)
 
 
 def found(text: str | None, *fields: str) -> bool:

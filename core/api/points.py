@@ -8,15 +8,17 @@ from typing import Literal
 import attrs
 from aiohttp import web
 
-from core.api.lists import SORT, ListAnswer, ListQuery, found, page, spliced_envelope
+from core.api.lists import SORT, ListAnswer, ListQuery, envelope_around, found, page
 from core.api.overrides import Patch, changing
+from core.api.pages import PointPage, PointPages
 from core.api.readings import POINT_ID
 from core.api.render import AGE, PointAnswer, PointRenderer, age_header
+from core.callers import principal_of
 from core.clock import Clock
 from core.cursors import Cursors
 from core.errors import InvalidCursor, PointNotFound
 from core.model import Kind
-from core.principals import Role
+from core.principals import Role, Scope
 from core.registry import PointEntry, Registry
 from core.replies import Answer
 from core.routes import Link, Route
@@ -61,6 +63,7 @@ class Points:
         self._cursors = cursors
         self._clock = clock
         self._renderer = PointRenderer(registry)
+        self._pages = PointPages(registry)
         self._by_name: tuple[int, list[tuple[str | float, ...]]] = (-1, [])
 
     @property
@@ -70,7 +73,7 @@ class Points:
         return [
             Route(
                 "GET", at, self.list, "List points", query=PointsQuery, answer=ListAnswer[PointAnswer],
-                errors=(InvalidCursor,), links=_links("$response.body#/items/0"),
+                errors=(InvalidCursor,), links=_links("$response.body#/items/0"), minds_scope=True,
                 description="Points with their current readings.",
             ),
             Route(
@@ -86,19 +89,29 @@ class Points:
             ),
         ]  # fmt: skip
 
-    async def list(self, _request: web.Request, *, query: PointsQuery) -> Answer:
-        """Answer a page of points."""
+    async def list(self, request: web.Request, *, query: PointsQuery) -> Answer:
+        """Answer a page of points, of those within the principal's scope."""
+        scope = principal_of(request).scope
+        key = query, scope
+        page = self._pages.take(key) or self._page(query, scope)
+        answer = page.answer()
+        if not query.quality:  # which points have a quality is another matter with each reading
+            self._pages.keep(key, page)
+        return answer
+
+    def _page(self, query: PointsQuery, scope: Scope | None) -> PointPage:
         registry = self._registry
 
         def pick(key: str) -> PointEntry | None:
             entry = registry.point(key)
-            return entry if self._matches(entry, query) else None
+            return entry if entry.within(scope) and self._matches(entry, query) else None
 
         if query.sort.endswith("name"):
             named = page(self._cursors, NAME, query, keys=self._names(), pick=lambda key: pick(str(key[-1])))
         else:
             named = page(self._cursors, NAME, query, keys=self._ids(query), pick=pick)
-        return spliced_envelope(named, [self._renderer.render(entry) for entry in named.rows])
+        fixed = [self._renderer.fixed(entry) for entry in named.rows]
+        return PointPage(registry, self._clock, entries=named.rows, fixed=fixed, around=envelope_around(named))
 
     async def get(self, _request: web.Request, *, point_id: str) -> Answer:
         """Answer a point."""
@@ -110,7 +123,7 @@ class Points:
 
     def _answer(self, entry: PointEntry) -> Answer:
         rendered, tag = self._renderer.render(entry)
-        return Answer(rendered, tag=tag, headers=age_header(self._registry.reading(entry), self._clock.utc()))
+        return Answer(rendered, tag=tag, headers=age_header(self._registry.current.time(entry.slot), self._clock.utc()))
 
     def _ids(self, query: PointsQuery) -> Sequence[str]:
         """All ids that can match, in order: those of the devices that are asked for, or all."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Generic, Literal, TypeVar
 
@@ -9,10 +10,14 @@ import attrs
 from aiohttp import web
 
 from core import problem
-from core.api.render import AGE, EXAMPLE, ReadingAnswer, age_header, render_reading
+from core.access import point_for
+from core.api.reading_answers import ReadingAnswers
+from core.api.render import AGE, EXAMPLE, ReadingAnswer, render_reading
+from core.callers import spend
 from core.clock import Clock
 from core.errors import (
     DeviceError,
+    PermissionDenied,
     PlantroomError,
     PluginNotRunning,
     PointNotFound,
@@ -21,6 +26,7 @@ from core.errors import (
 from core.exchange import Exchange
 from core.json_schema import example_of
 from core.operations import ProblemDocument
+from core.policies import Work
 from core.registry import PointEntry, Registry
 from core.replies import Answer
 from core.routes import Route
@@ -82,7 +88,7 @@ class Readings:
     def __init__(self, registry: Registry, exchange: Exchange, clock: Clock) -> None:
         self._registry = registry
         self._exchange = exchange
-        self._clock = clock
+        self._answers = ReadingAnswers(registry, clock)
 
     @property
     def routes(self) -> list[Route]:
@@ -92,35 +98,46 @@ class Readings:
             Route(
                 "GET", one, self.get, "Answer a point's current reading", query=Freshness, answer=ReadingAnswer | None,
                 errors=family(PointNotFound, PluginNotRunning, DeviceError), parameters=POINT_ID, sends=(AGE,),
+                at_once=self.value_now,
                 description="The reading of the last poll, or a newer one where `max_age` asks for it.",
             ),
             Route(
                 "POST", many, self.query, "Answer the current readings of many points",
-                body=ReadingsBody, answer=BatchAnswer[ReadingItem],
+                body=ReadingsBody, answer=BatchAnswer[ReadingItem], minds_scope=True,
                 description="Reads each device once for all of its points; a point that fails does so alone.",
             ),
         ]  # fmt: skip
 
-    async def get(self, _request: web.Request, *, point_id: str, query: Freshness) -> Answer:
-        """Answer one reading."""
+    async def get(self, request: web.Request, *, point_id: str, query: Freshness) -> Answer:
+        """Answer one reading, as it is or read anew."""
         entry = self._registry.point(point_id)
-        errors = await self._exchange.refresh([entry], max_age=query.max_age)
+        errors = await self._refresh(request, [entry], query)
         if point_id in errors and not self._last_will_do(entry, query):
             raise errors[point_id]
-        reading = self._registry.reading(entry)
-        body, tag = render_reading(reading)
-        return Answer(body, tag=tag, headers=age_header(reading, self._clock.utc()))
+        return self._answers.answer(entry)
 
-    async def query(self, _request: web.Request, *, body: ReadingsBody) -> Answer:
+    def value_now(self, *, point_id: str) -> Answer:
+        """Answer one reading as it is, at once; raises PointNotFound."""
+        return self._answers.answer(self._registry.point(point_id))
+
+    async def _refresh(
+        self, request: web.Request, entries: Sequence[PointEntry], freshness: Freshness
+    ) -> dict[str, PlantroomError]:
+        """Read what is too old, at the request's expense."""
+        return await self._exchange.refresh(
+            entries, max_age=freshness.max_age, spend=functools.partial(spend, request, Work.READ)
+        )
+
+    async def query(self, request: web.Request, *, body: ReadingsBody) -> Answer:
         """Answer many readings, each with its own success."""
         entries: dict[str, PointEntry] = {}
         errors: dict[str, PlantroomError] = {}
         for point_id in dict.fromkeys(body.point_ids):
             try:
-                entries[point_id] = self._registry.point(point_id)
-            except PointNotFound as error:
+                entries[point_id] = point_for(request, self._registry, point_id)
+            except (PointNotFound, PermissionDenied) as error:
                 errors[point_id] = error
-        failed = await self._exchange.refresh(list(entries.values()), max_age=body.max_age)
+        failed = await self._refresh(request, list(entries.values()), body)
         errors |= {each: error for each, error in failed.items() if not self._last_will_do(entries[each], body)}
         return batch_answer([self._item(each, entries.get(each), errors.get(each)) for each in body.point_ids])
 
@@ -128,7 +145,7 @@ class Readings:
         if error is not None:
             return failed_item(point_id, error)
         reading = None if entry is None else self._registry.reading(entry)
-        return b'{"point_id":%b,"reading":%b}' % (dumps(point_id), render_reading(reading)[0])
+        return b'{"point_id":%b,"reading":%b}' % (dumps(point_id), render_reading(reading))
 
     def _last_will_do(self, entry: PointEntry, freshness: Freshness) -> bool:
         return freshness.on_error == "last" and self._registry.reading(entry) is not None

@@ -283,7 +283,6 @@ def _item(point_id: str, outcome: Written | Exception) -> bytes:
 
 
 def _written_json(written: Written) -> bytes:
-    reading, _tag = render_reading(written.reading)
     rest = dumps(
         {
             "effective": written.effective,
@@ -292,4 +291,4 @@ def _written_json(written: Written) -> bytes:
             "verified": written.verified,
         }
     )
-    return b'{"reading":%b,%b' % (reading, rest[1:])
+    return b'{"reading":%b,%b' % (render_reading(written.reading), rest[1:])

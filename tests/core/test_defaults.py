@@ -6,22 +6,16 @@ import asyncio
 import math
 from array import array
 
-import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from core.clock import ManualClock
 from core.defaults import (
     MemoryCache,
     MemoryHistory,
-    MemoryRateLimitStore,
     SoleLeadership,
     in_memory_services,
 )
 from core.errors import DeviceRefused
 from core.model import Flag, Reading, Reason, Source, Value
 from core.readings import Chunk, ReadingBatch, Row, batch_of
-from core.services import Allowance
 
 
 async def test_the_cache_gives_back_what_it_was_given_until_its_time_is_over(clock: ManualClock):
@@ -50,79 +44,6 @@ async def test_a_full_cache_drops_what_was_not_used_for_longest(clock: ManualClo
     await cache.get("a")
     await cache.set("c", b"c", ttl_s=10)
     assert [await cache.get(key) for key in "abc"] == [b"a", None, b"c"]
-
-
-async def test_a_budget_is_spent_and_refills_at_its_rate(clock: ManualClock):
-    store = MemoryRateLimitStore(clock)
-    taken = [store.take("key", rate=2.0, burst=3) for _ in range(4)]
-    assert [(each.allowed, each.remaining) for each in taken] == [(True, 2), (True, 1), (True, 0), (False, 0)]
-    assert taken[3].retry_after_s == pytest.approx(0.5)
-    assert taken[3].reset_after_s == pytest.approx(1.5)
-    await clock.advance(0.5)
-    assert (store.take("key", rate=2.0, burst=3)).allowed
-    assert not (store.take("key", rate=2.0, burst=3)).allowed
-
-
-async def test_one_key_does_not_spend_anothers_budget(clock: ManualClock):
-    store = MemoryRateLimitStore(clock)
-    assert (store.take("a", rate=1.0, burst=1)).allowed
-    assert (store.take("b", rate=1.0, burst=1)).allowed
-
-
-async def test_a_request_that_costs_more_takes_more_and_a_refused_one_takes_nothing(clock: ManualClock):
-    store = MemoryRateLimitStore(clock)
-    assert (store.take("key", rate=1.0, burst=10, cost=8)).remaining == 2
-    assert not (store.take("key", rate=1.0, burst=10, cost=3)).allowed
-    assert (store.take("key", rate=1.0, burst=10, cost=2)).allowed
-
-
-async def test_the_limiter_remembers_no_more_keys_than_its_bound(clock: ManualClock):
-    store = MemoryRateLimitStore(clock, keys=2)
-    for key in "abc":
-        store.take(key, rate=1.0, burst=1)
-    assert not (store.take("c", rate=1.0, burst=1)).allowed
-    assert (store.take("a", rate=1.0, burst=1)).allowed, "the key unused for longest was forgotten"
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    rate=st.floats(0.1, 1000),
-    burst=st.integers(1, 20),
-    steps=st.lists(st.tuples(st.floats(0, 5), st.integers(1, 5)), max_size=20),
-)
-def test_in_no_span_of_time_does_more_pass_than_burst_plus_rate_times_time(
-    rate: float, burst: int, steps: list[tuple[float, int]]
-):
-    passed: list[tuple[float, int]] = []
-
-    async def play() -> None:
-        clock = ManualClock()
-        store = MemoryRateLimitStore(clock)
-        for pause, cost in steps:
-            await clock.advance(pause)
-            answer = store.take("key", rate=rate, burst=burst, cost=cost)
-            _check(answer, burst)
-            if answer.allowed:
-                passed.append((clock.monotonic(), cost))
-            elif cost <= burst:
-                assert answer.retry_after_s > 0
-                await clock.advance(answer.retry_after_s + 1e-6)
-                assert (store.take("key", rate=rate, burst=burst, cost=cost)).allowed, "as it was told"
-                passed.append((clock.monotonic(), cost))
-
-    asyncio.run(play())
-    for first, (begin, _cost) in enumerate(passed):
-        used = 0
-        for end, cost in passed[first:]:
-            used += cost
-            assert used <= burst + rate * (end - begin) + 1e-3
-
-
-def _check(answer: Allowance, burst: int) -> None:
-    assert 0 <= answer.remaining <= burst
-    assert answer.reset_after_s >= 0
-    assert answer.retry_after_s >= 0
-    assert not (answer.allowed and answer.retry_after_s)
 
 
 def batch(chunk: Chunk, *values: Value | Row, time: float) -> ReadingBatch:
@@ -183,7 +104,7 @@ async def test_there_is_one_of_each_service(clock: ManualClock):
     services = in_memory_services(clock)
     await services.cache.set("key", b"value", ttl_s=1)
     assert await services.cache.get("key") == b"value"
-    assert (services.rate_limit_store.take("key", rate=1, burst=1)).allowed
+    assert services.rate_limit_store.take("key", rate=1, burst=1).allowed
     assert [lease.name for lease in await services.leadership.hold(["a"])] == ["a"]
     await services.history.append([batch(Chunk(array("I", [1])), 1.0, time=1.0)])
     assert [reading.value async for reading in services.history.between(1, 0, 9)] == [1.0]

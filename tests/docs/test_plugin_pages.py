@@ -22,7 +22,8 @@ def options(schema: Any) -> Iterator[str]:
             yield from options(inner)
         case Mapping():
             for key, value in schema.items():
-                yield str(key)
+                if isinstance(key, str | vol.Marker):
+                    yield str(key)
                 yield from options(value)
         case list() | tuple():
             for item in schema:
