@@ -9,24 +9,26 @@ asked at half of what it can while it polls 100,000 points over BACnet/IP.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import http.client
-import json
-import os
-import signal
-import socket
-import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+# This file has the name of a module of Python's: its folder must not be looked into first.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import asyncio  # noqa: E402
+import contextlib  # noqa: E402
+import http.client  # noqa: E402
+import json  # noqa: E402
+import os  # noqa: E402
+import signal  # noqa: E402
+import socket  # noqa: E402
+import statistics  # noqa: E402
+import subprocess  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Iterator, Mapping, Sequence  # noqa: E402
+from typing import Any  # noqa: E402
 
 import attrs  # noqa: E402
 
@@ -255,15 +257,14 @@ def main() -> None:
         bare = enter(
             started(
                 "bare aiohttp",
-                [sys.executable, HERE / "http_bare.py", str(port), folder / "page.json"],
+                [sys.executable, "-P", HERE / "http_bare.py", str(port), folder / "page.json"],
                 port,
                 BARE,
                 folder,
             )
         )
         port = free_port()
-        app = ["-m", "uvicorn", "http_fastapi:app", "--app-dir", HERE, "--port", str(port), "--no-access-log"]
-        fastapi = enter(started("fastapi", [python, *app], port, FASTAPIS, folder))
+        fastapi = enter(started("fastapi", [python, "-P", HERE / "http_fastapi.py", str(port)], port, FASTAPIS, folder))
         rates, cpus = measure([bare, *alone, full, fastapi], rounds, seconds)
         stack.close()
         load = under_load(folder, 5.0 if arguments.quick else 60.0)

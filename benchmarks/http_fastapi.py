@@ -1,4 +1,4 @@
-"""The same in FastAPI as its users would write it: `uvicorn http_fastapi:app`.
+"""The same in FastAPI as its users would write it, served by uvicorn with uvloop: `python http_fastapi.py PORT`.
 
 API keys by a dependency that compares digests, limits by slowapi, structlog for one JSON line a request, request ids
 and security headers by middleware, bodies by orjson.
@@ -13,6 +13,7 @@ from typing import Annotated
 
 import orjson
 import structlog
+import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response, Security
 from fastapi.security import APIKeyHeader
 from slowapi import Limiter, _rate_limit_exceeded_handler
@@ -119,3 +120,6 @@ async def value(request: Request, point_id: str, _role: Role):
 @limiter.limit("1/hour")
 async def limited(request: Request, response: Response, _role: Role):  # noqa: ARG001  # slowapi asks for both by name
     return {}
+
+
+uvicorn.run(app, port=int(sys.argv[1]), access_log=False, log_level="warning")
