@@ -260,7 +260,7 @@ class PointPages:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._version = registry.version
+        self._version = -1
         self._pages: OrderedDict[Hashable, PointPage] = OrderedDict()
         self._bytes = 0
 
