@@ -11,8 +11,7 @@ import pytest
 from docs.blocks import blocks
 from e2e.program import ROOT, StartProgram, free_port, get, signed_in, until
 
-SESSION = [block for block in blocks("README.md", "sh") if block.startswith("curl -")]
-SIGN_IN = blocks("docs/api.md", "sh")[0]
+SIGN_IN, *SESSION = [block for block in blocks("README.md", "sh") if block.startswith("curl")]
 HIDDEN = {"setup", "run", "test", "check"}
 
 
@@ -32,7 +31,7 @@ async def test_the_first_session_of_the_readme_goes_as_it_says(start: StartProgr
         await until(
             lambda: get(client, "/api/v1/points/bacnet.2004.analog-input.1"), lambda point: point.get("reading")
         )
-    devices, values, written, fresh, back = [
+    devices, values, written, fresh, back, made = [
         await shell(block.replace("http://127.0.0.1:8080", url), tmp_path) for block in SESSION
     ]
 
@@ -44,6 +43,7 @@ async def test_the_first_session_of_the_readme_goes_as_it_says(start: StartProgr
     assert fresh[0]["quality"] == "good"
     assert back[0]["reading"]["value"] == pytest.approx(values[1]["value"])
     assert back[1]["code"] == "value.not_suitable"
+    assert made[0]["key"].startswith("plr_")
     assert await program.stop() == 0
 
 
