@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
@@ -129,8 +130,9 @@ class Connection(web.RequestHandler):
         except ConnectionError:
             pass  # the client is gone
         except Exception as error:  # a redirect that is raised, or what fails where nothing may: aiohttp's to treat
-            response, reset = await self._handle_request(request, None, _raising(error))
-            alive = not reset and bool(response.keep_alive)
+            with contextlib.suppress(ConnectionError):
+                response, reset = await self._handle_request(request, None, _raising(error))
+                alive = not reset and bool(response.keep_alive)
         finally:
             self._resume(alive=alive)
 
@@ -207,6 +209,18 @@ class Connection(web.RequestHandler):
         """Close at once, whatever is still unsent."""
         if isinstance(self._wire, asyncio.Transport):
             self._wire.abort()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send a response; one that cannot be sent, such as for a header that would break it, becomes a 500."""
+        try:
+            return await super().finish_response(request, resp, start_time)
+        except ConnectionError:
+            raise
+        except Exception as error:  # a plugin's own response
+            failure = self.handle_error(request, problem.INTERNAL, error)
+            return await super().finish_response(request, failure, start_time)
 
     def handle_error(
         self,
