@@ -72,6 +72,9 @@ class Connection(web.RequestHandler):
         if self._address is not None:
             self._owner.leave(self, self._address)
             self._address = None
+        working = self._serving or (self._task_handler if self._request_in_progress else None)
+        if working is not None:
+            self._owner.leave_behind(working)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -81,7 +84,9 @@ class Connection(web.RequestHandler):
             self._waiter = None  # so that nobody takes what arrives before it was looked at here
             super().data_received(data)
             self._waiter = waiter
-            if self._messages and not (len(self._messages) == 1 and self._take()):
+            if self._messages:
+                if len(self._messages) == 1 and self._take():
+                    return
                 waiter.set_result(None)  # type: ignore[union-attr]  # it is idle: there is one
         else:
             super().data_received(data)
@@ -160,9 +165,13 @@ class Connection(web.RequestHandler):
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # aiohttp's own
         """Let the request under way finish within so many seconds, and close."""
+        waiting = self._task_handler
         await super().shutdown(timeout)
         if self._serving is not None:
             self._serving.cancel()
+        for task in (self._serving, waiting):
+            if task is not None and not task.done():
+                self._owner.leave_behind(task)
 
     def _call(self, message: RawRequestMessage) -> Call:
         path, query = path_and_query(message)

@@ -82,7 +82,7 @@ def written(
     ``more`` are headers beside the reply's own; ``head`` leaves the body out.
     """
     given: Headers = (*reply.headers, *more) if more else reply.headers
-    status, body, minor = reply.status, reply.body, version.minor
+    status, body, minor = reply.status, reply.body, int(version.minor == 1)
     about = "" if status in _BODILESS else f"Content-Length: {len(body)}\r\n"
     if reply.content_type is not None:
         about = f"Content-Type: {reply.content_type}\r\n{about}"
