@@ -57,6 +57,7 @@ class _Guard:
         self._doorkeepers = doorkeepers
         self._registry = registry
         self._route = route
+        self._covered_by_plugin = owner not in {KERNEL, *(keeper.plugin for keeper in doorkeepers)}
         self._owner = owner
         self._role = Role.VIEWER if route is None or route.role is None else route.role
 
@@ -110,7 +111,7 @@ class _Guard:
                 return self._registry.device(call.arguments["device_id"]).within(scope)
         except (PointNotFound, DeviceNotFound):
             return False  # an id that is not there is not told apart from one that is not theirs
-        return self._owner != KERNEL and scope.covers_plugin(self._owner)
+        return self._covered_by_plugin and scope.covers_plugin(self._owner)
 
 
 def point_for(request: web.Request, registry: Registry, point_id: str) -> PointEntry:

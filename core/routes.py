@@ -46,7 +46,8 @@ class Route:
     attrs classes are given; it answers an attrs object, plain JSON data, or a ready response.
     A plugin's ``path`` is below ``/api/v1/<instance>``. ``role`` None makes the route public. A principal with a scope
     may use a route whose path names a ``device_id`` or ``point_id`` within it, a plugin's routes where all of the
-    plugin is within it, and those that are ``minds_scope``: their handlers show and do no more than the scope allows.
+    plugin is within it (but not of a plugin that knows who comes: whoever manages that has the whole house), and those
+    that are ``minds_scope``: their handlers show and do no more than the scope allows.
 
     ``at_once`` answers, synchronously, a request without query and body from what is there already, or None to have the
     handler called; it is given each path parameter by name.

@@ -13,7 +13,7 @@ from plugins.auth.csrf import SAFE_METHODS, insist_on_own_site, insist_on_token
 from plugins.auth.errors import CsrfRefused
 from plugins.auth.key_store import Keys, Use
 from plugins.auth.keys import id_in
-from plugins.auth.sessions import Session, Sessions, value_in
+from plugins.auth.sessions import Session, Sessions, brought_value
 from plugins.auth.users import Users
 
 KEY_HEADER, BEARER_HEADER = "X-API-Key", "Authorization"
@@ -54,11 +54,11 @@ class KeyAuthenticator:
         headers = call.headers
         if self._version != self._keys.version:
             self._forget()
-        text = headers.get(KEY_HEADER)
+        text = _only(headers, KEY_HEADER)
         if text is not None:
             verified = self._by_key.get(text) or self._verify(text, text, self._by_key)
         else:
-            text = headers.get(BEARER_HEADER)
+            text = _only(headers, BEARER_HEADER)
             if text is None:
                 return None
             verified = self._by_bearer.get(text) or self._verify_bearer(text)
@@ -107,10 +107,9 @@ class SessionAuthenticator:
 
     def authenticate(self, call: Call) -> Principal | None:
         """Return whose session it is; None where there is none, or a key came along. Raises CsrfRefused."""
-        cookies = call.headers.get("Cookie")
-        if cookies is None or brings_key(call.headers):
+        if "Cookie" not in call.headers or brings_key(call.headers):
             return None
-        value = value_in(cookies)
+        value = brought_value(call.headers)
         session = None if value is None else self._sessions.find(value)
         principal = None if session is None else self._users.principal(session.user)
         if value is None or session is None or principal is None:
@@ -127,7 +126,7 @@ class SessionAuthenticator:
 
     def session_of(self, headers: Mapping[str, str]) -> tuple[Session, str] | None:
         """Return the session that a request is made in, with its secret id."""
-        value = None if brings_key(headers) else value_in(headers.get("Cookie", ""))
+        value = None if brings_key(headers) else brought_value(headers)
         session = None if value is None else self._sessions.find(value)
         return None if session is None or value is None else (session, value)
 
@@ -156,3 +155,13 @@ def authenticators(
     """Name the ways in which a request is known, in the order in which they are asked."""
     known = [Authenticator("keys", keys.authenticate), Authenticator("sessions", sessions.authenticate)]
     return [*known, Authenticator("metrics", MetricsAuthenticator(metrics).authenticate)] if metrics else known
+
+
+def _only(headers: Mapping[str, str], name: str) -> str | None:
+    """Return the value of a header; of one that comes twice nobody knows which is meant, so that it says nothing."""
+    text = headers.get(name)
+    if text is not None:
+        every = getattr(headers, "getall", None)
+        if every is not None and len(every(name)) > 1:
+            return ""
+    return text

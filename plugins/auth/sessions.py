@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
 
@@ -58,6 +58,14 @@ def value_in(cookies: str) -> str | None:
                 return None
             found = value.strip()
     return found if found is not None and _VALUE.fullmatch(found) else None
+
+
+def brought_value(headers: Mapping[str, str]) -> str | None:
+    """Return the value of the session's cookie in a request; there may be several Cookie lines, which count as one."""
+    if "Cookie" not in headers:
+        return None
+    every = getattr(headers, "getall", None)
+    return value_in(headers["Cookie"] if every is None else ";".join(every("Cookie")))
 
 
 def agent_of(call: Call) -> str:

@@ -12,7 +12,7 @@ from plugins.auth.accounts import Accounts
 from plugins.auth.errors import Locked, SignInFailed
 from plugins.auth.lockout import Attempt, Lockout
 from plugins.auth.passwords import Passwords
-from plugins.auth.sessions import Session, agent_of, value_in
+from plugins.auth.sessions import Session, agent_of, brought_value
 from plugins.auth.users import User, folded
 
 
@@ -92,7 +92,7 @@ class SignIn:
     async def _session(self, call: Call, user: User) -> SignedIn:
         accounts = self._accounts
 
-        brought = value_in(call.headers.get("Cookie", ""))
+        brought = brought_value(call.headers)
         if brought is not None and (old := accounts.sessions.find(brought)) is not None:
             await accounts.sessions.end(accounts.ledger, lambda session: session is old)
         session, value = await accounts.sessions.begin(
