@@ -236,7 +236,8 @@ async def test_headers_are_on_every_answer() -> None:
     large = b'{"a": "' + b"x" * 2000 + b'"}'
     asked = {
         get("/hello"): 200, get("/hello", "If-None-Match: *"): 304, get("/hello", "X-Key: 401"): 401,
-        get("/nowhere"): 404, get("/hello", method="PUT"): 405, post("/take", large): 413, post("/take", b"[]"): 422,
+        get("/nowhere"): 404,
+        get("/hello", method="PUT"): 405, post("/take", large): 413, post("/take", b"[]"): 422,
         get("/hello", "X-Key: 429"): 429, get("/raises"): 500, get("/stream"): 200, get("/moved"): 302,
         get("/hello", method="HEAD"): 200,
     }  # fmt: skip
