@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TypeAlias, cast
 
 import attrs
 import structlog
@@ -22,6 +22,9 @@ Outcome: TypeAlias = "Reply | web.StreamResponse"
 Inner: TypeAlias = Callable[[Call, web.Request], Awaitable[Outcome]]
 AtOnce: TypeAlias = Callable[[Call], Reply | None]
 
+CLIENT_GONE = 499
+"""The status that is noted where nobody is there any more to be answered."""
+
 
 @attrs.define(eq=False)
 class Begun:
@@ -29,6 +32,11 @@ class Begun:
 
     steps: int
     waits: Awaitable[None] | None = None
+
+    def drop(self) -> None:
+        """Wait for nothing any more: the request begins anew elsewhere."""
+        if isinstance(self.waits, Coroutine):
+            self.waits.close()
 
 
 class Segment:
@@ -61,11 +69,13 @@ class Segment:
                     await waits
             depth = self._depth
             reply = await self._inner(call, request)
-        except (asyncio.CancelledError, GeneratorExit, ConnectionError):
-            raise
         except BaseException as error:  # any handler's code, a plugin's too: the failure stays with its request
+            if isinstance(error, asyncio.CancelledError | GeneratorExit) or _is_cut(error, request):
+                self.finish(call, CLIENT_GONE)
+                raise
             reply = self._refusal(call, error, depth)
             if request.writer.output_size:
+                self.finish(call, CLIENT_GONE)
                 raise ConnectionResetError("the answer broke off after its headers had been sent") from error
         self.finish(call, reply.status)
         return reply
@@ -93,17 +103,22 @@ class Segment:
         for after in self._afters:
             try:
                 after(call, status)
-            except Exception as error:  # a plugin's code: the answer stands
+            except BaseException as error:  # a plugin's code, were it sys.exit(): the answer stands
                 structlog.get_logger().error("policy_failed", exc_info=error)
 
     def _refusal(self, call: Call, error: BaseException, depth: int) -> Outcome:
-        if isinstance(error, web.HTTPException) and error.status < 400:
-            return error
+        moved = isinstance(error, web.HTTPException) and error.status < 400
         if self._catches:
-            return self._problem(call, error, depth)
-        if self._refuseds and isinstance(error, PlantroomError | web.HTTPException):
-            raise self._seen(call, _told(error), depth) from error
-        raise error
+            return cast("web.HTTPException", error) if moved else self._problem(call, error, depth)
+        seen = error
+        if self._refuseds and not moved and isinstance(error, PlantroomError | web.HTTPException):
+            told = error if isinstance(error, PlantroomError) else problem.from_http(error)
+            shown = self._seen(call, told, depth)
+            seen = error if shown is told else shown
+        self.finish(call, seen.status if isinstance(seen, PlantroomError | web.HTTPException) else problem.INTERNAL)
+        if seen is error:
+            raise error
+        raise seen from error
 
     def _problem(self, call: Call, error: BaseException, depth: int) -> Reply:
         status = error.status if isinstance(error, web.HTTPException) else None
@@ -114,7 +129,13 @@ class Segment:
         """Show an error to the policies outside of where it was raised, the innermost first."""
         for at, refused in reversed(self._refuseds):
             if at < depth:
-                error = refused(call, error)
+                try:
+                    shown = refused(call, error)
+                    if not isinstance(shown, PlantroomError):
+                        raise TypeError(f"a policy answered {type(shown).__name__} in the place of an error")  # noqa: TRY301
+                except BaseException as failure:  # a plugin's code
+                    shown = _told(failure)
+                error = shown
         return error
 
 
@@ -165,6 +186,13 @@ class Chain:
         return self._outermost.answer_at_once(call, self._at_once if self._flat and not call.query else None)
 
 
+def raised_if_refused(response: web.StreamResponse) -> web.StreamResponse:
+    """Raise an exception of aiohttp's that was returned, as it once could be, where it refuses the request."""
+    if isinstance(response, web.HTTPException) and response.status >= 400:
+        raise response
+    return response
+
+
 def _told(error: BaseException) -> PlantroomError:
     """Turn any exception into one that can be answered; what nobody foresaw is logged, and its words are not shown."""
     if isinstance(error, PlantroomError):
@@ -183,6 +211,14 @@ def _told(error: BaseException) -> PlantroomError:
     return PlantroomError(PlantroomError.remedy)
 
 
+def _is_cut(error: BaseException, request: web.Request) -> bool:
+    """Tell whether it was the client's connection that failed, or an answer that broke off, and no other connection."""
+    if not isinstance(error, ConnectionError):
+        return False
+    transport = request.transport
+    return transport is None or transport.is_closing() or request.writer.output_size > 0
+
+
 def _behind(middleware: Middleware, route: Route | None, inner: Inner) -> Inner | None:
     """Put ordinary middleware around a stretch of a chain; None where it leaves it as it is."""
 
@@ -195,6 +231,6 @@ def _behind(middleware: Middleware, route: Route | None, inner: Inner) -> Inner 
         return None
 
     async def call_wrapped(_call: Call, request: web.Request) -> Outcome:
-        return await wrapped(request)
+        return raised_if_refused(await wrapped(request))
 
     return call_wrapped

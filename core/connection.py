@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
@@ -71,6 +72,9 @@ class Connection(web.RequestHandler):
         if self._address is not None:
             self._owner.leave(self, self._address)
             self._address = None
+        working = self._serving or (self._task_handler if self._request_in_progress else None)
+        if working is not None:
+            self._owner.leave_behind(working)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -80,7 +84,9 @@ class Connection(web.RequestHandler):
             self._waiter = None  # so that nobody takes what arrives before it was looked at here
             super().data_received(data)
             self._waiter = waiter
-            if self._messages and not (len(self._messages) == 1 and self._take()):
+            if self._messages:
+                if len(self._messages) == 1 and self._take():
+                    return
                 waiter.set_result(None)  # type: ignore[union-attr]  # it is idle: there is one
         else:
             super().data_received(data)
@@ -129,8 +135,9 @@ class Connection(web.RequestHandler):
         except ConnectionError:
             pass  # the client is gone
         except Exception as error:  # a redirect that is raised, or what fails where nothing may: aiohttp's to treat
-            response, reset = await self._handle_request(request, None, _raising(error))
-            alive = not reset and bool(response.keep_alive)
+            with contextlib.suppress(ConnectionError):
+                response, reset = await self._handle_request(request, None, _raising(error))
+                alive = not reset and bool(response.keep_alive)
         finally:
             self._resume(alive=alive)
 
@@ -158,9 +165,13 @@ class Connection(web.RequestHandler):
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # aiohttp's own
         """Let the request under way finish within so many seconds, and close."""
+        waiting = self._task_handler
         await super().shutdown(timeout)
         if self._serving is not None:
             self._serving.cancel()
+        for task in (self._serving, waiting):
+            if task is not None and not task.done():
+                self._owner.leave_behind(task)
 
     def _call(self, message: RawRequestMessage) -> Call:
         path, query = path_and_query(message)
@@ -207,6 +218,18 @@ class Connection(web.RequestHandler):
         """Close at once, whatever is still unsent."""
         if isinstance(self._wire, asyncio.Transport):
             self._wire.abort()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send a response; one that cannot be sent, such as for a header that would break it, becomes a 500."""
+        try:
+            return await super().finish_response(request, resp, start_time)
+        except ConnectionError:
+            raise
+        except Exception as error:  # a plugin's own response
+            failure = self.handle_error(request, problem.INTERNAL, error)
+            return await super().finish_response(request, failure, start_time)
 
     def handle_error(
         self,

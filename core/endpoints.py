@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from aiohttp import web
 
-from core.chain import AtOnce, Inner, Outcome
+from core.chain import AtOnce, Inner, Outcome, raised_if_refused
 from core.errors import FieldFault, Invalid, UnsupportedMediaType
 from core.policies import Call
 from core.problem import RequestTimedOut
@@ -48,7 +48,7 @@ def endpoint(route: Route, body_timeout_s: float) -> Inner:
         elif call.query:
             parse_query(request.query)
         result = await handler(request, **arguments)
-        return result if isinstance(result, web.StreamResponse) else respond(result, call.headers)
+        return raised_if_refused(result) if isinstance(result, web.StreamResponse) else respond(result, call.headers)
 
     return call_handler
 

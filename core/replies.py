@@ -45,12 +45,17 @@ class Reply:
 
 
 class Fixed:
-    """Headers that are on every answer of a route unless it has others of the same name, written once."""
+    """Headers that are on every answer of a route unless it has others of the same name, written once.
+
+    Of those that differ in case only, the last one counts. Raises ValueError for one that would break an answer.
+    """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        self.headers = dict(headers)
-        self._names = frozenset(name.lower() for name in headers)
-        self._lines = _lines([*headers.items()])
+        by_name = {name.lower(): (name, value) for name, value in headers.items()}
+        self.headers = dict(by_name.values())
+        self._names = frozenset(by_name)
+        self._lines = _lines([*by_name.values()])
+        self._lines.encode()
         self._others: set[str] = set()
 
     def lines(self, given: Headers) -> str:
@@ -77,7 +82,7 @@ def written(
     ``more`` are headers beside the reply's own; ``head`` leaves the body out.
     """
     given: Headers = (*reply.headers, *more) if more else reply.headers
-    status, body, minor = reply.status, reply.body, version.minor
+    status, body, minor = reply.status, reply.body, int(version.minor == 1)
     about = "" if status in _BODILESS else f"Content-Length: {len(body)}\r\n"
     if reply.content_type is not None:
         about = f"Content-Type: {reply.content_type}\r\n{about}"
@@ -87,7 +92,7 @@ def written(
         f"HTTP/1.{minor} {_STATUS_LINES.get(status) or status}\r\n{about}{_lines(given)}{fixed.lines(given)}"
         f"X-Request-ID: {request_id}\r\nServer: {SERVER}\r\nDate: {_date(int(time.time()))}\r\n\r\n"
     )
-    return text.encode() if head or not body else text.encode() + body
+    return text.encode() if head or not body or status in _BODILESS else text.encode() + body
 
 
 def response_of(reply: Reply) -> web.Response:
@@ -127,8 +132,8 @@ class Sent:
 
 def _lines(headers: Headers) -> str:
     text = "".join([f"{name}: {value}\r\n" for name, value in headers])
-    if text.count("\n") != len(headers) or text.count("\r") != len(headers):
-        raise ValueError("a header holds a line break")
+    if text.count("\n") != len(headers) or text.count("\r") != len(headers) or "\0" in text:
+        raise ValueError("a header holds a line break or a NUL")
     return text
 
 

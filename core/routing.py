@@ -12,6 +12,7 @@ import attrs
 T = TypeVar("T")
 
 _PARAMETER = re.compile(r"{([a-zA-Z_]\w*)}")
+_ESCAPED = re.compile("%(2F|25)", re.IGNORECASE)
 _SPECIAL = re.compile(r"{([a-zA-Z_]\w*)(?::([^{}]*(?:{[^{}]*}[^{}]*)*))?}")
 
 
@@ -73,6 +74,8 @@ class Routing(Generic[T]):
 
     def find(self, method: str, path: str) -> tuple[T, Mapping[str, str]] | None:
         """Return what is at a percent-encoded path, with its arguments decoded; None where nothing is."""
+        if not path.startswith("/"):
+            return None
         node, arguments = self._root, []
         for segment in _segments(path):
             following = node.literals.get(segment)
@@ -102,13 +105,17 @@ class Routing(Generic[T]):
         return {method for targets, _arguments in self._matches(path) for method in targets}
 
     def _matches(self, path: str) -> Iterator[tuple[Mapping[str, tuple[tuple[str, ...], T]], list[str]]]:
+        if not path.startswith("/"):
+            return
         yield from _walk(self._root, _segments(path), 0, [])
+        text = unquote(_ESCAPED.sub(r"%25\1", path))  # in which an encoded slash parts no segments
         for pattern, targets in self._expressions:
-            match = pattern.fullmatch(unquote(path))
+            match = pattern.fullmatch(text)
             if match is not None:
-                named = match.groupdict()
+                named = match.groupdict("")
                 names = tuple(named)
-                yield {method: (names, target) for method, target in targets.items()}, [*named.values()]
+                arguments = [_ESCAPED.sub(lambda found: unquote(found[0]), value) for value in named.values()]
+                yield {method: (names, target) for method, target in targets.items()}, arguments
 
 
 def _segments(path: str) -> list[str]:

@@ -20,7 +20,7 @@ from yarl import URL
 from core import problem
 from core.api.health import healthz
 from core.callers import CALL
-from core.chain import Begun, Chain
+from core.chain import CLIENT_GONE, Begun, Chain
 from core.connection import Connection
 from core.errors import PlantroomError, RequestError, Unavailable, any_of
 from core.hosts import Hosts, reachable
@@ -32,7 +32,6 @@ from core.requests import Request, check_expectation
 from core.routes import Phase
 from core.web import Application, build_application, sent, written_reply
 
-CLIENT_GONE = 499
 SWEEP_EVERY_S = 1.0
 BACKLOG = 1024
 
@@ -91,6 +90,7 @@ class Server:
         self._limit = connections_per_address
         self._counts: Counter[str] = Counter()
         self._connections: set[Connection] = set()
+        self._left_behind: set[asyncio.Task[None]] = set()
         self._web_server: _WebServer | None = None
         self._listener: asyncio.Server | None = None
         self._current: Application
@@ -150,6 +150,11 @@ class Server:
         if self._web_server is not None:
             self._web_server.pre_shutdown()
             await self._web_server.shutdown(self.deadlines.finish_s)
+        for task in self._left_behind:
+            if not task.cancelling():
+                task.cancel()
+        if self._left_behind:
+            await asyncio.wait(self._left_behind, timeout=self.deadlines.finish_s)
         self._log.flush()
         self._listener = self._sweeper = self._web_server = None
 
@@ -169,6 +174,11 @@ class Server:
         self._counts[address] -= 1
         if not self._counts[address]:
             del self._counts[address]
+
+    def leave_behind(self, task: asyncio.Task[None]) -> None:
+        """Remember a task whose connection is closed: it ends by itself, or with the server."""
+        self._left_behind.add(task)
+        task.add_done_callback(self._left_behind.discard)
 
     def make_request(
         self,

@@ -105,6 +105,9 @@ class Application:
         call: Call = request[CALL]
         chain, begun = request.begun or (None, None)
         if chain is None or (chain is not self._unrouted and chain not in self._places):  # another application's by now
+            if begun is not None:
+                begun.drop()
+                call.answer_headers.clear()
             chain, begun = self.chain_of(call), None
         request.enter(self, chain)
         deadline = asyncio.get_running_loop().time() + self._body_timeout_s

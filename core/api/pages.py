@@ -260,7 +260,7 @@ class PointPages:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._version = registry.version
+        self._version: int | None = None
         self._pages: OrderedDict[Hashable, PointPage] = OrderedDict()
         self._bytes = 0
 
@@ -278,6 +278,8 @@ class PointPages:
 
     def keep(self, key: Hashable, page: PointPage) -> None:
         """Keep a page, for which those go that were asked for the longest time ago."""
+        if self._version is None:
+            self._version = self._registry.version
         self._pages[key] = page
         self._bytes += page.size
         while len(self._pages) > PAGES_KEPT or self._bytes > BYTES_KEPT:

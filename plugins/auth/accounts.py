@@ -123,9 +123,10 @@ class Accounts:
         failing, saved_at = False, self._ctx.clock.monotonic()
         while True:
             await self._ctx.clock.sleep(LOOK_EVERY_S)
-            due = self._ctx.clock.monotonic() - saved_at >= SAVE_EVERY_S
+            due = False
             try:
                 await self.ledger.catch_up()
+                due = self._ctx.clock.monotonic() - saved_at >= SAVE_EVERY_S
                 if due:
                     saved_at = self._ctx.clock.monotonic()
                     await self.save()

@@ -11,12 +11,15 @@ from urllib.parse import urlsplit
 import attrs
 import voluptuous as vol
 
+from core.plugin import Role
 from core.security import Secret
-from core.validators import integer, seconds, text
+from core.validators import integer, number, one_of, seconds, text
 
 VARIABLE = "PLANTROOM_API_KEY"
 SHORTEST_BOOTSTRAP = 32
 LONGEST_PASSWORD = 256
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+"""Signatures by a key that only the issuer has; never a secret that both know."""
 
 Network: TypeAlias = "ipaddress.IPv4Network | ipaddress.IPv6Network"
 
@@ -54,6 +57,23 @@ class MetricsOptions:
         return tuple(map(ipaddress.ip_network, self.networks))
 
 
+@attrs.frozen
+class OidcOptions:
+    """Whose tokens are taken: of which issuer, for which audience, signed by which algorithms.
+
+    Keys are at ``jwks_url``, or where the issuer's discovery document says. The values of ``claim`` (dots lead into
+    objects) stand for the roles in ``roles``. ``leeway`` is how many seconds clocks may differ.
+    """
+
+    issuer: str
+    audience: str
+    roles: Mapping[str, str]
+    jwks_url: str | None = None
+    claim: str = "roles"
+    algorithms: tuple[str, ...] = ("RS256", "ES256", "EdDSA")
+    leeway: float = 30.0
+
+
 def bootstrap_key() -> Secret | None:
     """Return the value of the environment's variable, None where it is not set or empty; raises ValueError."""
     given = os.environ.get(VARIABLE, "").strip()
@@ -82,6 +102,7 @@ class AuthConfig:
     password: PasswordOptions = PasswordOptions()
     metrics: MetricsOptions = MetricsOptions()
     origins: tuple[str, ...] = ()
+    oidc: OidcOptions | None = None
     bootstrap: Secret | None = attrs.field(factory=bootstrap_key, repr=False)
 
 
@@ -102,6 +123,27 @@ def origin(value: Any) -> str:
     return given
 
 
+def https_url(value: Any) -> str:
+    """Take an address with TLS, or one of this machine, where nobody listens in."""
+    given = text(value)
+    parts = urlsplit(given)
+    local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if not parts.hostname or parts.fragment or not (parts.scheme == "https" or (parts.scheme == "http" and local)):
+        raise vol.Invalid("expected an address such as https://login.example/realms/building")
+    return given
+
+
+def roles(value: Any) -> Mapping[str, str]:
+    """Take what a token's claim says for each role, such as ``{building-admins: admin}``."""
+    known = [role.value for role in Role]
+    if not isinstance(value, Mapping) or not value:
+        raise vol.Invalid(f"expected a role for each value of the claim, such as {{building-admins: {known[-1]}}}")
+    for name, role in value.items():
+        if not isinstance(name, str) or role not in known:
+            raise vol.Invalid(f"expected one of {', '.join(known)} for {name!r}")
+    return dict(value)
+
+
 SCHEMA: Mapping[Any, Any] = {
     vol.Optional("session"): {
         vol.Optional("idle"): seconds,
@@ -116,4 +158,13 @@ SCHEMA: Mapping[Any, Any] = {
     },
     vol.Optional("metrics"): {vol.Optional("networks"): [network]},
     vol.Optional("origins"): [origin],
+    vol.Optional("oidc"): {
+        vol.Required("issuer"): https_url,
+        vol.Required("audience"): text,
+        vol.Required("roles"): roles,
+        vol.Optional("jwks_url"): https_url,
+        vol.Optional("claim"): text,
+        vol.Optional("algorithms"): vol.All([one_of(*ALGORITHMS)], vol.Length(min=1, msg="name one at least")),
+        vol.Optional("leeway"): number(min=0, max=600),
+    },
 }

@@ -21,7 +21,8 @@ PlantroomError
 │   └── Locked                429
 └── Unavailable
     ├── SignInBusy            503
-    └── ExtraMissing          503
+    ├── ExtraMissing          503
+    └── IssuerAway            503
 """
 
 from __future__ import annotations
@@ -239,3 +240,19 @@ class ExtraMissing(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("Users need libraries that are missing: pip install 'plantroom[auth]'.", retry_after_s=3600)
+
+
+class IssuerAway(Unavailable):
+    """The issuer of tokens has not been reached since the start, so that no token can be checked."""
+
+    code = "auth.issuer_away"
+    title = "The issuer of tokens is away"
+    causes = any_of(
+        "`oidc: {issuer: ...}` or `jwks_url` is misspelt, or cannot be reached from here: the log says `issuer_away`.",
+        "The issuer is down, or its certificate is none that this machine trusts.",
+    )
+    remedy = "Try again after the seconds in Retry-After; keys and sessions work meanwhile."
+    example = Example("The issuer of tokens cannot be asked for its keys; the log says why.", "/api/v1/devices")
+
+    def __init__(self) -> None:
+        super().__init__("The issuer of tokens cannot be asked for its keys; the log says why.", retry_after_s=30)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib.util
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sized
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
+from core.errors import PluginError
 from core.plugin import Authenticator, CliCommand, Context, Metric, Migration, Plugin, Route, hookimpl
 from core.storage import FILE_NAME
 from core.tasks import end_tasks
@@ -18,6 +20,8 @@ from plugins.auth.commands import Commands
 from plugins.auth.config import SCHEMA, AuthConfig
 from plugins.auth.errors import ExtraMissing
 from plugins.auth.lockout import Lockout
+from plugins.auth.oidc.issuer import Issuer
+from plugins.auth.oidc.tokens import TokenAuthenticator
 from plugins.auth.passwords import Passwords
 from plugins.auth.routes.keys import KeyRoutes
 from plugins.auth.routes.me import MeRoutes
@@ -26,7 +30,7 @@ from plugins.auth.routes.users import UserRoutes
 from plugins.auth.sign_in import SignIn
 from plugins.auth.tables import MIGRATIONS
 
-FAILURES = ("key", "csrf", "sign_in", "locked")
+FAILURES = ("key", "token", "csrf", "sign_in", "locked")
 
 
 class AuthPlugin(Plugin[AuthConfig]):
@@ -42,6 +46,7 @@ class AuthPlugin(Plugin[AuthConfig]):
         self.lockout = Lockout(ctx.clock)
         self.accounts = Accounts(config, ctx, self.lockout)
         self.passwords = Passwords(config.password)
+        self.issuer = None if config.oidc is None else Issuer(config.oidc, ctx)
         self._by_key = KeyAuthenticator(self.accounts.keys, ctx.clock, self.failures)
         self._by_session = SessionAuthenticator(
             self.accounts.sessions, self.accounts.users, origins=config.origins, failures=self.failures
@@ -54,7 +59,11 @@ class AuthPlugin(Plugin[AuthConfig]):
 
     @hookimpl
     def register_authenticators(self) -> Iterable[Authenticator]:
-        return authenticators(self._by_key, self._by_session, self.config.metrics.parsed)
+        known = authenticators(self._by_key, self._by_session, self.config.metrics.parsed)
+        if self.config.oidc is None or self.issuer is None:
+            return known
+        tokens = TokenAuthenticator(self.config.oidc, self.issuer, self.ctx.clock, self.failures)
+        return [Authenticator("tokens", tokens.authenticate), *known]
 
     @hookimpl
     def register_routes(self) -> Iterable[Route]:
@@ -97,6 +106,8 @@ class AuthPlugin(Plugin[AuthConfig]):
             keep_private(self.ctx.data_dir / FILE_NAME)
         except OSError as error:
             self.ctx.log.warning("database_not_private", error=str(error))
+        if self.issuer is not None and importlib.util.find_spec("jwt") is None:
+            raise PluginError("`oidc` needs libraries that are missing: pip install 'plantroom[oidc]'")
         with suppress(ExtraMissing):  # keys work without
             await self.passwords.prepare()
         await self.accounts.ledger.catch_up()
@@ -108,6 +119,8 @@ class AuthPlugin(Plugin[AuthConfig]):
             await end_tasks([keeping])
             await self.accounts.save()
             self.passwords.close()
+            if self.issuer is not None:
+                await self.issuer.close()
 
     def _collect_failures(self) -> Iterable[tuple[Mapping[str, str], float]]:
         return [({"reason": reason}, self.failures[reason]) for reason in FAILURES]

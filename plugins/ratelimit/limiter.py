@@ -34,7 +34,24 @@ class Limiter:
 
     def take(self, call: Call, plan: Plan, costs: Costs) -> Awaitable[None] | None:
         """Take from all of some budgets, or from none; raises TooManyRequests."""
-        return _run(self._taking(call, plan, costs, self._store.take))
+        if len(costs) > 1:
+            return _run(self._taking(call, plan, costs, self._store.take))
+        bucket, cost = costs[0]
+        answer = self._store.take(bucket, cost)
+        if not isinstance(answer, Allowance):
+            return self._settled(call, plan, bucket, cost, answer)
+        self._settle(call, plan, bucket, cost, answer)
+        return None
+
+    def _settle(self, call: Call, plan: Plan, bucket: Bucket, cost: float, answer: Allowance) -> None:
+        if not answer.allowed:
+            raise self._refusal(call, plan, bucket, answer, cost)
+        _show(call, plan.policy, bucket.limit.shown(answer))
+
+    async def _settled(
+        self, call: Call, plan: Plan, bucket: Bucket, cost: float, pending: Awaitable[Allowance]
+    ) -> None:
+        self._settle(call, plan, bucket, cost, await pending)
 
     def look(self, call: Call, plan: Plan, *, needs: float = 0.0) -> Awaitable[None] | None:
         """Tell what is left; raises TooManyRequests where that is less than is needed."""

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from e2e.program import ROOT, Program, StartProgram
 
+from core.process import API_KEY_VARIABLE
+
 
 @pytest.fixture
 async def start() -> AsyncIterator[StartProgram]:
@@ -20,7 +22,7 @@ async def start() -> AsyncIterator[StartProgram]:
     async def start_program(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> Program:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "core", *arguments,
-            cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+            cwd=cwd, env={**os.environ, "PYTHONPATH": str(ROOT), API_KEY_VARIABLE: "", **(env or {})},
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         programs.append(Program(process))

@@ -79,6 +79,16 @@ class Program:
         return await self.ended(seconds=seconds)
 
 
+def key_in(folder: Path) -> str:
+    """Return the first admin's key, as the program that was started in a folder wrote it down."""
+    return (folder / "data" / "admin-key").read_text(encoding="utf-8").strip()
+
+
+def signed_in(url: str, folder: Path) -> aiohttp.ClientSession:
+    """Make a client that sends the first admin's key."""
+    return aiohttp.ClientSession(base_url=url, headers={"X-API-Key": key_in(folder)})
+
+
 StartProgram = Callable[..., Awaitable[Program]]
 
 

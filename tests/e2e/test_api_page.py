@@ -7,16 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from docs.blocks import blocks
-from e2e.program import ROOT, StartProgram, free_port, get, until
+from e2e.program import ROOT, StartProgram, free_port, get, signed_in, until
 
 PAGE = "docs/api.md"
+SIGN_IN, *COMMANDS = blocks(PAGE, "sh")
 
 
-async def shell(command: str) -> Any:
-    """Run a block as a person would paste it, and return the JSON that it prints."""
-    process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE)
+async def shell(command: str, folder: Path) -> Any:
+    """Run a block as a person would paste it behind the page's first, and return the JSON that it prints."""
+    process = await asyncio.create_subprocess_shell(f"{SIGN_IN}\n{command}", cwd=folder, stdout=asyncio.subprocess.PIPE)
     async with asyncio.timeout(20):
         out, _ = await process.communicate()
     assert process.returncode == 0, command
@@ -27,12 +27,12 @@ async def test_every_command_on_the_page_answers_as_the_page_says(start: StartPr
     ports = {"PLANTROOM_BACNET_PORT": str(free_port()), "PLANTROOM_SIMULATOR_PORT": str(free_port())}
     program = await start("run", "--config", str(ROOT / "config/demo.yaml"), "--port", "0", cwd=tmp_path, env=ports)
     url = await program.ready()
-    async with aiohttp.ClientSession(base_url=url) as client:
+    async with signed_in(url, tmp_path) as client:
         await until(
             lambda: get(client, "/api/v1/points/bacnet.2001.analog-value.1"), lambda point: point.get("reading")
         )
         await until(lambda: get(client, "/api/v1/devices?limit=4"), lambda page: len(page["items"]) == 4)
-    said = [await shell(block.replace("http://127.0.0.1:8080", url)) for block in blocks(PAGE, "sh")]
+    said = [await shell(block.replace("http://127.0.0.1:8080", url), tmp_path) for block in COMMANDS]
     document, points, second, wrong, explained, readings, status, written, back, job = said
 
     assert document["openapi"] == "3.1.0"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from pathlib import Path
 
-import aiohttp
 import pytest
 from docs.blocks import blocks
-from e2e.program import ROOT, StartProgram, free_port, get, until
+from e2e.program import ROOT, StartProgram, free_port, get, signed_in, until
 
 from core.cli import main
 
-from .test_api_page import shell
+from .test_api_page import SIGN_IN, shell
 
 PAGE = "docs/bacnet.md"
 POINT = "/api/v1/points/bacnet.2004.analog-value.1"
@@ -22,12 +21,13 @@ async def test_every_command_on_the_page_answers_as_the_page_says(start: StartPr
     ports = {"PLANTROOM_BACNET_PORT": str(free_port()), "PLANTROOM_SIMULATOR_PORT": str(free_port())}
     program = await start("run", "--config", str(ROOT / "config/demo.yaml"), "--port", "0", cwd=tmp_path, env=ports)
     url = await program.ready()
-    async with aiohttp.ClientSession(base_url=url) as client:
+    async with signed_in(url, tmp_path) as client:
         await until(lambda: get(client, POINT), lambda point: point.get("reading"))
         await until(lambda: get(client, "/api/v1/devices?limit=29"), lambda page: len(page["items"]) == 29)
         commands = [block.replace("http://127.0.0.1:8080", url) for block in blocks(PAGE, "sh")]
+        assert commands[0] == SIGN_IN
         networks, who_is, who_has, duplicates, shown, slot, written, held, back = [
-            await shell(command) for command in commands[:9]
+            await shell(command, tmp_path) for command in commands[1:10]
         ]
         assert [item["state"] for item in networks["items"]] == ["up"]
         assert networks["items"][0]["routers"][0]["networks"][0]["number"] == 2001
@@ -37,16 +37,16 @@ async def test_every_command_on_the_page_answers_as_the_page_says(start: StartPr
         assert {"present-value", "priority-array", "units"} <= {each["property"] for each in shown["properties"]}
         assert (slot["index"], slot["value"]) == (16, None)
         assert (written["verified"], written["effective"], written["priority"]) == (True, True, 9)
-        assert [each["held_by"] for each in held["slots"] if each["priority"] == 9] == ["anonymous"]
+        assert [each["held_by"] for each in held["slots"] if each["priority"] == 9] == ["key:admin"]
         assert (back["active_priority"], back["verified"]) == (None, True)
 
-        fault, reset = commands[9:]
-        assert (await shell(fault))["kind"] == "silent"
+        fault, reset = commands[10:]
+        assert (await shell(fault, tmp_path))["kind"] == "silent"
         gone = await until(lambda: get(client, POINT), lambda point: point["reading"]["reason"] == "offline")
         assert gone["reading"]["quality"] == "bad"
         others = await get(client, "/api/v1/points?quality=bad&limit=1000")
         assert {point["device_id"] for point in others["items"]} == {"bacnet.2004"}
-        assert await shell(f"{reset.strip()} -w '%{{http_code}}'") == HTTPStatus.NO_CONTENT
+        assert await shell(f"{reset.strip()} -w '%{{http_code}}'", tmp_path) == HTTPStatus.NO_CONTENT
         await until(lambda: get(client, POINT), lambda point: point["reading"]["quality"] == "good")
     assert await program.stop() == 0
 

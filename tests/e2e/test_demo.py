@@ -13,7 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from e2e.program import ROOT, Program, StartProgram, free_port, get, until
+from e2e.program import ROOT, Program, StartProgram, free_port, get, signed_in, until
 
 INTERVAL_S = 5.0
 
@@ -35,7 +35,7 @@ async def demo(start: StartProgram, folder: Path, env: dict[str, str]) -> tuple[
 @pytest.fixture
 async def client(start: StartProgram, tmp_path: Path, ports: dict[str, str]) -> AsyncIterator[aiohttp.ClientSession]:
     program, url = await demo(start, tmp_path, ports)
-    async with aiohttp.ClientSession(base_url=url) as session:
+    async with signed_in(url, tmp_path) as session:
         yield session
     assert await program.stop(seconds=3) == 0
 
@@ -147,12 +147,12 @@ async def test_the_second_start_lists_the_known_points_at_once_with_their_last_r
     start: StartProgram, tmp_path: Path, ports: dict[str, str]
 ) -> None:
     first, url = await demo(start, tmp_path, ports)
-    async with aiohttp.ClientSession(base_url=url) as client:
+    async with signed_in(url, tmp_path) as client:
         known = await the_house_is_live(client)
     assert await first.stop() == 0
 
     second, url = await demo(start, tmp_path, ports)
-    async with aiohttp.ClientSession(base_url=url) as client:
+    async with signed_in(url, tmp_path) as client:
         page = await get(client, "/api/v1/points?limit=1000")
     assert {item["id"] for item in page["items"]} == {item["id"] for item in known["items"]}
     assert all(item["reading"] for item in page["items"])

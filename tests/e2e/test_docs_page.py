@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from e2e.program import ROOT, StartProgram, free_port, get, until
+from e2e.program import ROOT, StartProgram, free_port, get, key_in, signed_in, until
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 CHROMIUM = "/usr/bin/chromium"
@@ -57,12 +57,10 @@ class Watched:
 async def test_the_page_shows_every_operation_and_lets_one_be_tried(
     browser: Browser, start: StartProgram, tmp_path: Path
 ) -> None:
-    import aiohttp
-
     ports = {"PLANTROOM_BACNET_PORT": str(free_port()), "PLANTROOM_SIMULATOR_PORT": str(free_port())}
     program = await start("run", "--config", str(ROOT / "config/demo.yaml"), "--port", "0", cwd=tmp_path, env=ports)
     url = await program.ready()
-    async with aiohttp.ClientSession(base_url=url) as client:
+    async with signed_in(url, tmp_path) as client:
         document = await get(client, "/api/v1/openapi.json")
         await until(
             lambda: get(client, "/api/v1/points/bacnet.2001.analog-value.1"), lambda point: point.get("reading")
@@ -78,6 +76,12 @@ async def test_the_page_shows_every_operation_and_lets_one_be_tried(
     await expect(page.locator(".opblock-tag")).to_have_count(len(document["tags"]))
     for operation in operations:
         await expect(page.locator(f"#operations-{operation['tags'][0]}-{operation['operationId']}")).to_be_visible()
+
+    await page.locator("button.authorize").first.click()
+    by_key = page.locator(".auth-container", has_text="X-API-Key")
+    await by_key.locator("input").fill(key_in(tmp_path))
+    await by_key.locator("button.authorize").click()
+    await page.locator("button.btn-done").first.click()
 
     reading = page.locator("#operations-points-get_points_by_point_id_value")
     await reading.locator(".opblock-summary-control").click()

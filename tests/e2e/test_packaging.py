@@ -15,7 +15,7 @@ from zipfile import ZipFile
 import aiohttp
 import attrs
 import pytest
-from e2e.program import ROOT, Program, StartProgram, free_port, get, until
+from e2e.program import ROOT, Program, StartProgram, free_port, get, signed_in, until
 
 from core.cli import DEMO_CONFIG
 
@@ -152,7 +152,7 @@ async def test_the_installed_demo_runs_from_an_empty_folder(start_installed: Sta
     ports = {"PLANTROOM_BACNET_PORT": str(free_port()), "PLANTROOM_SIMULATOR_PORT": str(free_port())}
     program = await start_installed("plantroom", "run", "--demo", "--port", "0", cwd=folder, env=ports)
 
-    async with aiohttp.ClientSession(base_url=await program.ready()) as client:
+    async with signed_in(await program.ready(), folder) as client:
         page = await until(
             lambda: get(client, "/api/v1/points?quality=good&count=true&limit=1"),
             lambda page: page.get("total", 0) >= 600,

@@ -7,18 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from docs.blocks import blocks
-from e2e.program import ROOT, StartProgram, free_port, get, until
+from e2e.program import ROOT, StartProgram, free_port, get, signed_in, until
 
-SESSION = [block for block in blocks("README.md", "sh") if block.startswith("curl")]
+SIGN_IN, *SESSION = [block for block in blocks("README.md", "sh") if block.startswith("curl")]
 HIDDEN = {"setup", "run", "test", "check"}
 
 
-async def shell(command: str) -> Any:
-    """Run a command as a person would paste it, and return the JSON that it prints."""
-    process = await asyncio.create_subprocess_shell(command, stdout=asyncio.subprocess.PIPE)
+async def shell(command: str, folder: Path) -> Any:
+    """Run a command as a person would paste it, with curl sending the key, and return the JSON that it prints."""
+    process = await asyncio.create_subprocess_shell(f"{SIGN_IN}\n{command}", cwd=folder, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     assert process.returncode == 0, command
     return [json.loads(line) for line in out.decode().replace("}{", "}\n{").splitlines()]
@@ -28,12 +27,12 @@ async def test_the_first_session_of_the_readme_goes_as_it_says(start: StartProgr
     ports = {"PLANTROOM_BACNET_PORT": str(free_port()), "PLANTROOM_SIMULATOR_PORT": str(free_port())}
     program = await start("run", "--config", str(ROOT / "config/demo.yaml"), "--port", "0", cwd=tmp_path, env=ports)
     url = await program.ready()
-    async with aiohttp.ClientSession(base_url=url) as client:
+    async with signed_in(url, tmp_path) as client:
         await until(
             lambda: get(client, "/api/v1/points/bacnet.2004.analog-input.1"), lambda point: point.get("reading")
         )
-    devices, values, written, fresh, back = [
-        await shell(block.replace("http://127.0.0.1:8080", url)) for block in SESSION
+    devices, values, written, fresh, back, made = [
+        await shell(block.replace("http://127.0.0.1:8080", url), tmp_path) for block in SESSION
     ]
 
     assert len(devices[0]["items"]) == 3
@@ -44,6 +43,7 @@ async def test_the_first_session_of_the_readme_goes_as_it_says(start: StartProgr
     assert fresh[0]["quality"] == "good"
     assert back[0]["reading"]["value"] == pytest.approx(values[1]["value"])
     assert back[1]["code"] == "value.not_suitable"
+    assert made[0]["key"].startswith("plr_")
     assert await program.stop() == 0
 
 

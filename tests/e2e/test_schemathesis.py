@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 import tomllib
 from pathlib import Path
 
-import aiohttp
-from e2e.program import ROOT, StartProgram, free_port, get, until
+from e2e.program import ROOT, StartProgram, free_port, get, key_in, signed_in, until
 
 EXAMPLES = "15"
+KEY_VARIABLE = "SCHEMATHESIS_KEY"  # what the hooks ask with
 PHASES = ("Examples", "Coverage", "Fuzzing", "Stateful")
 ASK_A_DEVICE = {
     "get_points_by_point_id_value",
@@ -46,13 +47,14 @@ async def test_schemathesis_finds_nothing_wrong_with_the_demo(start: StartProgra
     files = ("--config", str(ROOT / "config/demo.yaml"), "--config", str(patient))
     program = await start("run", *files, "--port", "0", cwd=tmp_path, env=ports)
     url = await program.ready()
-    async with aiohttp.ClientSession(base_url=url) as client:
+    async with signed_in(url, tmp_path) as client:
         await until(
             lambda: get(client, "/api/v1/points/bacnet.2001.analog-value.1"), lambda point: point.get("reading")
         )
     run = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(ROOT / "schemathesis.toml"),
         "run", f"{url}/api/v1/openapi.json", "--max-examples", EXAMPLES,
+        "--header", f"X-API-Key: {key_in(tmp_path)}", env={**os.environ, KEY_VARIABLE: key_in(tmp_path)},
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:

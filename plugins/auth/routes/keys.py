@@ -52,7 +52,7 @@ class KeysQuery(ListQuery):
     """Which keys to list; a filter given several times takes any of its values."""
 
     sort: Literal["id", "-id", "name", "-name", "created_at", "-created_at"] = field(default="id", description=SORT)
-    role: tuple[Role, ...] = field(default=(), description="Roles.", example="viewer")
+    role: tuple[Role, ...] = field(default=(), description="Only those of these roles.", example="viewer")
 
 
 @attrs.frozen(kw_only=True)

@@ -36,7 +36,7 @@ class UsersQuery(ListQuery):
     """Which users to list; a filter given several times takes any of its values."""
 
     sort: Literal["id", "-id", "created_at", "-created_at"] = field(default="id", description=SORT)
-    role: tuple[Role, ...] = field(default=(), description="Roles.", example="viewer")
+    role: tuple[Role, ...] = field(default=(), description="Only those of these roles.", example="viewer")
     disabled: bool | None = field(default=None, description="Whether they are disabled.", example=False)
 
 

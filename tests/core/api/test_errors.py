@@ -27,6 +27,7 @@ from core.web import build_application
 from plugins.auth.errors import (
     CsrfRefused,
     ExtraMissing,
+    IssuerAway,
     KeyNotFound,
     KeyOfEnvironment,
     LastAdmin,
@@ -218,6 +219,7 @@ PROVOCATIONS: Mapping[str, Provocation] = {
     "auth.busy": lambda house: house.read(SignInBusy("Too many passwords are being checked.")),
     "auth.csrf": lambda house: house.read(CsrfRefused("The X-CSRF-Token is missing.")),
     "auth.extra_missing": lambda house: house.read(ExtraMissing()),
+    "auth.issuer_away": lambda house: house.read(IssuerAway()),
     "auth.key_not_found": lambda house: house.read(KeyNotFound("No key has the id 'k7f3'.")),
     "auth.key_of_environment": lambda house: house.read(KeyOfEnvironment()),
     "auth.last_admin": lambda house: house.read(LastAdmin("'ada' is the last admin.")),

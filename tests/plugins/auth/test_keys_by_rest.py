@@ -207,9 +207,11 @@ async def test_when_and_from_where_a_key_was_last_used_is_written_in_batches(hou
     storage = house.running.kernel.storage
     used = ("SELECT used_at FROM auth_keys WHERE id = ?", (made["id"],))
     assert await storage.read(*used) == [(None,)]
-    await clock.advance(61)
+    await clock.advance(58)
+    assert await storage.read(*used) == [(None,)]
 
     async def written() -> bool:
+        await clock.advance(1)
         return await storage.read(*used) == [(1_700_000_000.0,)]
 
     await house.running.until(written)

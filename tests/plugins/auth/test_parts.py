@@ -150,7 +150,7 @@ async def test_there_are_no_more_sessions_than_there_may_be(parts: Parts, clock:
 
 
 async def test_a_known_key_costs_a_look_into_a_dictionary(parts: Parts) -> None:
-    """It is 0.6 us on the machine of benchmarks/; here only that nothing is hashed or looked up again."""
+    """Nothing is hashed or looked up again."""
     _id, text = await a_key(parts)
     by_key = KeyAuthenticator(parts.accounts.keys, parts.ctx.clock, Counter())
     call = call_of(headers={"X-API-Key": text})

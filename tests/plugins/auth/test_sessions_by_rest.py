@@ -172,6 +172,7 @@ async def test_a_session_ends_when_it_is_not_used(house: House, clock: ManualClo
     storage = house.running.kernel.storage
 
     async def gone() -> bool:
+        await clock.advance(1)
         return await storage.read("SELECT id FROM auth_sessions") == []
 
     await house.running.until(gone)
