@@ -18,8 +18,8 @@ from core.settings import LogSettings
 
 REQUEST_ID: ContextVar[str] = ContextVar(f"{structlog.contextvars.STRUCTLOG_KEY_PREFIX}request_id")
 """The request that is being answered: structlog puts it on each line."""
-QUIET = ("aiohttp.access", "asyncio", "bacpypes3")
-"""Loggers of libraries of which only warnings and worse are wanted."""
+QUIET = ("aiohttp.access", "aiosqlite", "asyncio", "bacpypes3")
+"""Loggers of libraries of which only warnings and worse are wanted; aiosqlite's has all that is written to tables."""
 
 
 def configure(settings: LogSettings, extra_processors: Sequence[Processor] = ()) -> None:

@@ -54,11 +54,11 @@ class KeyAuthenticator:
         headers = call.headers
         if self._version != self._keys.version:
             self._forget()
-        text = _only(headers, KEY_HEADER)
+        text = only(headers, KEY_HEADER)
         if text is not None:
             verified = self._by_key.get(text) or self._verify(text, text, self._by_key)
         else:
-            text = _only(headers, BEARER_HEADER)
+            text = only(headers, BEARER_HEADER)
             if text is None:
                 return None
             verified = self._by_bearer.get(text) or self._verify_bearer(text)
@@ -157,7 +157,7 @@ def authenticators(
     return [*known, Authenticator("metrics", MetricsAuthenticator(metrics).authenticate)] if metrics else known
 
 
-def _only(headers: Mapping[str, str], name: str) -> str | None:
+def only(headers: Mapping[str, str], name: str) -> str | None:
     """Return the value of a header; of one that comes twice nobody knows which is meant, so that it says nothing."""
     text = headers.get(name)
     if text is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from core.plugin import Call, Clock, PermissionDenied, Principal, PrincipalKind, Role
-from plugins.auth.authentication import BEARER_HEADER, KEY_HEADER, REMEMBERED, SCHEME
+from plugins.auth.authentication import BEARER_HEADER, KEY_HEADER, REMEMBERED, SCHEME, only
 from plugins.auth.config import OidcOptions
 from plugins.auth.oidc.issuer import Issuer
 
@@ -41,7 +41,7 @@ class TokenAuthenticator:
 
         Awaited where the issuer has to be asked for its keys.
         """
-        header = call.headers.get(BEARER_HEADER)
+        header = only(call.headers, BEARER_HEADER)
         if header is None or KEY_HEADER in call.headers:
             return None
         if self._version != self._issuer.version:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from multidict import CIMultiDict
 
 from core.testing import ManualClock, StartPlantroom
 from plugins.auth.config import SCHEMA
@@ -289,6 +290,8 @@ async def test_keys_and_sessions_go_their_own_ways_beside_tokens(guarded: House,
     assert (await guarded.ask("GET", "/api/v1/auth/me", headers=wrong)).status == 401
     assert await status(guarded, guarded.key) == 200
     assert await status(guarded, "wrong") == 401
+    twice = CIMultiDict([("Authorization", f"Bearer {issuer.token()}"), ("Authorization", "Bearer another")])
+    assert (await guarded.ask("GET", "/api/v1/auth/me", headers=twice)).status == 401
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
