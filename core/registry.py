@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
 import attrs
-import orjson
 
 from core.changes import Changes
 from core.clock import Clock
 from core.current import CurrentReadings
-from core.errors import Conflict, DeviceNotFound, PluginError, PointNotFound
+from core.errors import Conflict, DeviceNotFound, PointNotFound
 from core.events import DevicesChanged, DeviceStatusChanged, EventBus
+from core.inventories import check
 from core.model import Device, DeviceStatus, Inventory, Point, Quality, Reading, Reason
 from core.principals import Scope
 
 STALE_AFTER_INTERVALS = 2.5
-_DEVICE_ID = re.compile(r"[a-z0-9_-]+\.[a-z0-9_-]+")
 
 
 @attrs.frozen
@@ -211,7 +208,7 @@ class Registry:
         length of time, and attributes that are no JSON.
         """
         for inventory in inventories:
-            _check(inventory)
+            check(inventory)
         changes = Changes()
         changed = [inventory.device for inventory in inventories if self._put(inventory, changes)]
         if changed:
@@ -383,29 +380,3 @@ class Registry:
         entry.status, entry.status_since = status, self._clock.utc()
         self.statuses += 1
         self._events.publish(DeviceStatusChanged(entry.id, status, entry.status_since, entry.last_error))
-
-
-def _check(inventory: Inventory) -> None:
-    """Raise PluginError for a device or point that the house cannot keep."""
-    device = inventory.device
-    if not _DEVICE_ID.fullmatch(device.id) or not device.id.startswith(f"{device.plugin}."):
-        raise PluginError(
-            f"{device.id!r} is no device id of plugin {device.plugin!r}: "
-            f"write {device.plugin}.<device>, the device in a-z, 0-9, _ and -"
-        )
-    _check_json(device.id, device.attributes)
-    for point in inventory.points:
-        if point.device_id != device.id or not point.id.startswith(f"{device.id}.") or not point.key.isprintable():
-            raise PluginError(f"point {point.id!r} does not belong to device {device.id!r}")
-        if point.key in ("", ".", ".."):
-            raise PluginError(f"point {point.id!r} has no name of its own behind its device's")
-        if point.interval is not None and not 0 < point.interval < math.inf:
-            raise PluginError(f"point {point.id!r} has an interval of {point.interval} s; give seconds above 0")
-        _check_json(point.id, point.attributes)
-
-
-def _check_json(owner: str, attributes: Mapping[str, Any]) -> None:
-    try:
-        orjson.dumps(attributes)
-    except TypeError as error:
-        raise PluginError(f"the attributes of {owner!r} are not all JSON values: {error}") from error
