@@ -82,7 +82,7 @@ def imported_alone(names: Sequence[str], *, folder: Path = ROOT) -> dict[str, st
     """Import modules of a folder, each on its own; answer what is wrong with each."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
     command = [sys.executable, "-W", "ignore", "-c", FORKED, *names]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr.decode()
     found: dict[str, str] = json.loads(done.stdout)
     return found

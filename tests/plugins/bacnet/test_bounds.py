@@ -197,7 +197,7 @@ async def test_absurd_answers_are_not_told(start):
         say_i_am(2002, behind=0xFFFF),
         say_i_am(2003),
     )
-    answer = await InquiryRoutes("bacnet", house.plugin.driver).who_is(None, body=WhoIsBody())
+    answer = await InquiryRoutes("bacnet", house.plugin.driver).who_is({}, body=WhoIsBody())
     assert [each.instance for each in answer.items] == [2003]
 
 
