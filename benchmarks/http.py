@@ -16,18 +16,14 @@ from pathlib import Path
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import asyncio  # noqa: E402
 import contextlib  # noqa: E402
 import http.client  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
-import signal  # noqa: E402
-import socket  # noqa: E402
 import statistics  # noqa: E402
-import subprocess  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Iterator, Mapping, Sequence  # noqa: E402
+from collections.abc import Mapping, Sequence  # noqa: E402
 from typing import Any  # noqa: E402
 
 import attrs  # noqa: E402
@@ -37,14 +33,12 @@ from benchmarks.campus import HOST  # noqa: E402
 from benchmarks.campus_process import PORT as CAMPUS_PORT  # noqa: E402
 from benchmarks.campus_process import CampusProcess  # noqa: E402
 from benchmarks.http_client import Ask, latencies, throughput  # noqa: E402
+from benchmarks.serving import CORES, Server, free_port, started  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 FASTAPI = ("fastapi==0.165.0", "uvicorn[standard]==0.54.0", "slowapi==0.1.10", "structlog", "orjson")
 KEY = "benchmark-key-of-forty-characters-or-so-1"
 SIGNED = {"X-API-Key": KEY}
-STARTED_WITHIN_S = 60.0
-CORES = sorted(os.sched_getaffinity(0))
-TICK = os.sysconf("SC_CLK_TCK")
 
 THOUSAND = """
 import time
@@ -80,12 +74,19 @@ class Thousand(Plugin[dict]):
 """
 LIMITS = """
   ratelimit:
-    default: {rate: 100000/s, burst: 1000000}
-    anonymous: {rate: 100000/s, burst: 1000000}
-    failed: {rate: 100000/s, burst: 1000000}
+    default: {rate: 100000/s, burst: 1000}
+    anonymous: {rate: 100000/s, burst: 1000}
+    failed: {rate: 100000/s, burst: 1000}
     limits: [{name: slow, match: {path: /api/v1/plugins}, per: everyone, rate: 1/day, burst: 1}]
 """
-PLUGINS = {"auth": "  auth:\n", "ratelimit": LIMITS, "security": "  security:\n"}
+PLUGINS = {
+    "auth": "  auth:\n",
+    "ratelimit": LIMITS,
+    "security": "  security:\n",
+    "cors": "  cors: {origins: [https://panel.example]}\n",
+    "cache": "  cache:\n",
+    "logging": "  logging:\n",
+}
 CAMPUS = f"""
   bacnet:
     interval: 10
@@ -113,62 +114,6 @@ FASTAPIS: Mapping[str, Ask] = {
 }
 
 
-@attrs.define
-class Server:
-    """A server in a process of its own, and what it is asked."""
-
-    name: str
-    port: int
-    process: subprocess.Popen[bytes]
-    asks: Mapping[str, Ask]
-
-    def cpu_s(self) -> float:
-        """Processor time that it has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
-
-
-@contextlib.contextmanager
-def started(
-    name: str, command: Sequence[str | Path], port: int, asks: Mapping[str, Ask], folder: Path
-) -> Iterator[Server]:
-    """Run a server until it is no longer needed, on the first core."""
-    with (folder / f"{name.replace(' ', '-')}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [str(word) for word in command], cwd=folder, stdout=log, stderr=log,
-            env=environment(KEY=KEY, PLANTROOM_API_KEY=KEY),
-        )  # fmt: skip
-        os.sched_setaffinity(process.pid, [min(CORES)])
-        try:
-            wait_until_ready(process, port, name)
-            yield Server(name, port, process, asks)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], port: int, name: str) -> None:
-    deadline = time.monotonic() + STARTED_WITHIN_S
-    while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-            connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
-                return
-        time.sleep(0.1)
-    raise SystemExit(f"{name} did not start; it ended with {process.poll()}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def plantroom(name: str, plugins: Sequence[str], asks: Mapping[str, Ask], folder: Path, more: str = "") -> Any:
     """Start Plantroom with a thousand points in memory and some plugins."""
     home = folder / name.replace(" ", "-")
@@ -178,7 +123,8 @@ def plantroom(name: str, plugins: Sequence[str], asks: Mapping[str, Ask], folder
     (home / "plantroom.yaml").write_text(text)
     port = free_port()
     command = [sys.executable, "-m", "core", "run", "--config", home / "plantroom.yaml", "--port", str(port)]
-    return started(name, [*command, "--data-dir", home / "data"], port, asks, home)
+    environ = environment(PLANTROOM_API_KEY=KEY)
+    return started(name, [*command, "--data-dir", home / "data"], port, asks, home, environ)
 
 
 def body_of(port: int, path: str) -> bytes:
@@ -196,12 +142,12 @@ def measure(
     for server in servers:
         for ask in server.asks.values():
             with contextlib.suppress(SystemExit):  # the first of what is limited to one is not refused
-                asyncio.run(throughput(server.port, ask, 0.1))
+                throughput(server.port, ask, 0.1)
     for turn in range(rounds):
         for server in servers[:: -1 if turn % 2 else 1]:
             for case, ask in server.asks.items():
                 before = server.cpu_s()
-                count, took = asyncio.run(throughput(server.port, ask, seconds))
+                count, took = throughput(server.port, ask, seconds)
                 rates.setdefault((server.name, case), []).append(count / took)
                 cpus.setdefault((server.name, case), []).append((server.cpu_s() - before) / count * 1e6)
     return rates, cpus
@@ -209,14 +155,14 @@ def measure(
 
 def under_load(folder: Path, seconds: float) -> dict[str, float]:
     """Poll 100,000 points every 10 s, ask for values at half of what is possible, and answer how long answers took."""
-    with CampusProcess(1000, 100), plantroom("campus", list(PLUGINS), {}, folder, CAMPUS) as server:
+    with CampusProcess(1000, 100, niceness=10), plantroom("campus", list(PLUGINS), {}, folder, CAMPUS) as server:
         os.sched_setaffinity(0, [max(CORES)])
         scan(server.port)
         ask = Ask("/api/v1/points/bacnet.2001.analog-input.1/value", headers=SIGNED)
         points = json.loads(body_of(server.port, "/api/v1/points?plugin=bacnet&limit=1"))["items"]
         ask = attrs.evolve(ask, path=f"/api/v1/points/{points[0]['id']}/value")
-        count, took = asyncio.run(throughput(server.port, ask, 5.0))
-        waits = sorted(asyncio.run(latencies(server.port, ask, count / took / 2, seconds)))
+        count, took = throughput(server.port, ask, 5.0)
+        waits = sorted(latencies(server.port, ask, count / took / 2, seconds))
         good = json.loads(body_of(server.port, "/api/v1/points?quality=good&limit=1&count=true"))["total"]
         if good < 100_000:
             raise SystemExit(f"only {good} points are good: the polls do not keep up")
@@ -262,10 +208,20 @@ def main() -> None:
                 port,
                 BARE,
                 folder,
+                environment(),
             )
         )
         port = free_port()
-        fastapi = enter(started("fastapi", [python, "-P", HERE / "http_fastapi.py", str(port)], port, FASTAPIS, folder))
+        fastapi = enter(
+            started(
+                "fastapi",
+                [python, "-P", HERE / "http_fastapi.py", str(port)],
+                port,
+                FASTAPIS,
+                folder,
+                environment(KEY=KEY),
+            )
+        )
         rates, cpus = measure([bare, *alone, full, fastapi], rounds, seconds)
         stack.close()
         load = under_load(folder, 5.0 if arguments.quick else 60.0)

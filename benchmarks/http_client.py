@@ -1,16 +1,24 @@
-"""Asks an HTTP/1.1 server over keep-alive connections, and counts answers: as fast as they come, or at a given pace."""
+"""Asks an HTTP/1.1 server over keep-alive connections, and counts answers: as fast as they come, or at a given pace.
+
+It is written close to the sockets, so that it is the server that is busy, and not who asks.
+"""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import re
+import select
+import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
 CONNECTIONS = 32
+PATIENCE_S = 30.0
 HEAD_END = b"\r\n\r\n"
-LENGTH = b"content-length:"
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 @attrs.frozen
@@ -26,136 +34,116 @@ class Ask:
         return f"GET {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAccept: */*\r\n{lines}\r\n".encode()
 
 
-class Client(asyncio.Protocol):
-    """One connection, which asks again as soon as it has its answer, until it is told to stop."""
+class Client:
+    """One connection with a server, on which one thing is asked over and over; ``due`` is when it should have been."""
 
-    def __init__(self, ask: bytes, status: int) -> None:
+    def __init__(self, port: int, ask: Ask) -> None:
         self._ask = ask
-        self._status = f" {status} ".encode()
-        self._data = b""
-        self._asked_at = 0.0
-        self._pace = False
-        self.answers = 0
-        self.wrong: bytes | None = None
-        self.latencies: list[float] = []
-        self.idle = asyncio.Event()
-        self._stopping = False
+        self._bytes = ask.bytes(port)
+        self._status = f" {ask.status} ".encode()
+        self._parts: list[bytes] = []
+        self._missing = 0
+        self.due = 0.0
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+    def ask(self) -> None:
+        self.socket.send(self._bytes)
 
-    def begin(self) -> None:
-        self.idle.clear()
-        self._transport.write(self._ask)
-
-    def ask_once(self) -> None:
-        """Ask once, and note how long the answer takes."""
-        self._pace = True
-        self._asked_at = time.perf_counter()
-        self.begin()
-
-    def stop(self) -> None:
-        self._stopping = True
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        if not self.idle.is_set() and self.wrong is None:
-            self.wrong = b"the connection was closed"
-        self.idle.set()
-
-    def data_received(self, data: bytes) -> None:
-        data = self._data + data if self._data else data
+    def has_answer(self) -> bool:
+        """Take what has arrived; tells whether the answer is complete. Exits at a wrong one."""
+        data = self.socket.recv(1 << 16)
+        if not data:
+            self._refuse(b"the end of the connection")
+        if self._missing:
+            self._missing -= len(data)
+            return self._missing == 0
+        if self._parts:
+            data = b"".join([*self._parts, data])
         end = data.find(HEAD_END)
-        if end >= 0:
-            head = data[:end].lower()
-            at = head.find(LENGTH)
-            length = 0
-            if at >= 0:
-                line = head.find(b"\r", at)
-                length = int(head[at + len(LENGTH) : line if line >= 0 else end])
-            if len(data) >= end + 4 + length:
-                self._data = b""
-                self._answered(head)
-                return
-        self._data = data
+        if end < 0:
+            self._parts = [data]
+            return False
+        self._parts = []
+        if self._status not in data[:16]:
+            self._refuse(data)
+        length = LENGTH.search(data, 0, end)
+        self._missing = end + len(HEAD_END) + (int(length[1]) if length is not None else 0) - len(data)
+        return self._missing == 0
 
-    def _answered(self, head: bytes) -> None:
-        if self._status not in head[:16]:
-            self.wrong = head
-            self.idle.set()
-            return
-        self.answers += 1
-        if self._pace:
-            self.latencies.append(time.perf_counter() - self._asked_at)
-            self.idle.set()
-        elif self._stopping:
-            self.idle.set()
-        else:
-            self._transport.write(self._ask)
-
-    def close(self) -> None:
-        self._transport.close()
+    def _refuse(self, data: bytes) -> None:
+        raise SystemExit(f"{self._ask.path} was answered {data[:300]!r} instead of {self._ask.status}")
 
 
-async def connected(port: int, ask: Ask, connections: int = CONNECTIONS) -> list[Client]:
-    """Open connections that are going to ask this."""
-    loop = asyncio.get_running_loop()
-    clients = []
-    for _ in range(connections):
-        _transport, client = await loop.create_connection(
-            lambda: Client(ask.bytes(port), ask.status), "127.0.0.1", port
-        )
-        clients.append(client)
-    return clients
+@contextlib.contextmanager
+def connected(port: int, ask: Ask, connections: int = CONNECTIONS) -> Iterator[tuple[select.epoll, dict[int, Client]]]:
+    """Have connections that ask this, until they are no longer needed."""
+    clients = [Client(port, ask) for _ in range(connections)]
+    with select.epoll() as ready:
+        for client in clients:
+            ready.register(client.socket, select.EPOLLIN)
+        try:
+            yield ready, {client.socket.fileno(): client for client in clients}
+        finally:
+            for client in clients:
+                client.socket.close()
 
 
-async def throughput(port: int, ask: Ask, seconds: float) -> tuple[int, float]:
+def throughput(port: int, ask: Ask, seconds: float) -> tuple[int, float]:
     """Ask without a pause; answers how many answers came in how many seconds. Exits at a wrong answer."""
-    clients = await connected(port, ask)
-    began = time.perf_counter()
-    for client in clients:
-        client.begin()
-    await asyncio.sleep(seconds)
-    for client in clients:
-        client.stop()
-    await asyncio.wait_for(asyncio.gather(*(client.idle.wait() for client in clients)), 30)
-    took = time.perf_counter() - began
-    done(clients, ask)
-    return sum(client.answers for client in clients), took
+    with connected(port, ask) as (ready, clients):
+        began = time.perf_counter()
+        end = began + seconds
+        for client in clients.values():
+            client.ask()
+        count, open_ones = 0, len(clients)
+        while open_ones:
+            events = ready.poll(PATIENCE_S)
+            if not events:
+                raise SystemExit(f"{ask.path} was not answered within {PATIENCE_S:g} s")
+            goes_on = time.perf_counter() < end
+            for number, _event in events:
+                client = clients[number]
+                if client.has_answer():
+                    count += 1
+                    if goes_on:
+                        client.ask()
+                    else:
+                        open_ones -= 1
+        return count, time.perf_counter() - began
 
 
-async def latencies(port: int, ask: Ask, rate: float, seconds: float) -> Sequence[float]:
-    """Ask so often a second, evenly; answers the seconds that each answer took, from when it was due."""
-    clients = await connected(port, ask)
-    free = asyncio.Queue[Client]()
-    for client in clients:
-        free.put_nowait(client)
+def latencies(port: int, ask: Ask, rate: float, seconds: float) -> Sequence[float]:
+    """Ask so often a second, evenly; answers the seconds that each answer took, from when it should have been asked."""
     waits: list[float] = []
-    tasks = set()
-
-    async def one(due: float) -> None:
-        client = await free.get()
-        client.ask_once()
-        await client.idle.wait()
-        waits.append(time.perf_counter() - due)
-        free.put_nowait(client)
-
-    began = time.perf_counter()
-    for count in range(int(rate * seconds)):
-        due = began + count / rate
-        if due > time.perf_counter():
-            await asyncio.sleep(due - time.perf_counter())
-        task = asyncio.create_task(one(due))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-    await asyncio.wait_for(asyncio.gather(*tasks), 60)
-    done(clients, ask)
+    with connected(port, ask) as (ready, clients):
+        free = deque(clients.values())
+        total = int(rate * seconds)
+        began = time.perf_counter()
+        asked = 0
+        while len(waits) < total:
+            now = time.perf_counter()
+            while free and asked < total and began + asked / rate <= now:
+                client = free.popleft()
+                client.due = began + asked / rate
+                asked += 1
+                client.ask()
+            pause = began + asked / rate - time.perf_counter() if free and asked < total else PATIENCE_S
+            events = _waited(ready, pause)
+            if not events and pause == PATIENCE_S:
+                raise SystemExit(f"{ask.path} was not answered within {PATIENCE_S:g} s")
+            for number, _event in events:
+                client = clients[number]
+                if client.has_answer():
+                    waits.append(time.perf_counter() - client.due)
+                    free.append(client)
     return waits
 
 
-def done(clients: Sequence[Client], ask: Ask) -> None:
-    """Close the connections; exits where one of them was answered otherwise than it should."""
-    for client in clients:
-        client.close()
-        if client.wrong is not None:
-            raise SystemExit(f"{ask.path} was answered {client.wrong[:300]!r} instead of {ask.status}")
+def _waited(ready: select.epoll, seconds: float) -> Sequence[tuple[int, int]]:
+    """Wait as exactly as select does: epoll's own waits are of whole milliseconds."""
+    events = ready.poll(0)
+    if not events and seconds > 0.0:
+        select.select([ready], [], [], seconds)
+        events = ready.poll(0)
+    return events

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import attrs
 from aiohttp import web
 
 from core.callers import principal_of
-from core.errors import CredentialsRequired, DeviceNotFound, PermissionDenied, PluginNotRunning, PointNotFound
+from core.errors import (
+    CredentialsRequired,
+    DeviceNotFound,
+    PermissionDenied,
+    PlantroomError,
+    PluginNotRunning,
+    PointNotFound,
+)
 from core.policies import Authenticator, Call, Policy, Steps
 from core.principals import ANONYMOUS, Principal, Role
 from core.registry import PointEntry, Registry
@@ -60,6 +67,7 @@ class _Guard:
         self._covered_by_plugin = owner not in {KERNEL, *(keeper.plugin for keeper in doorkeepers)}
         self._owner = owner
         self._role = Role.VIEWER if route is None or route.role is None else route.role
+        self._enough = tuple(role for role in Role if role.includes(self._role))
 
     def __call__(self, call: Call) -> Awaitable[None] | None:
         """Let a call pass, or refuse it; raises CredentialsRequired, PermissionDenied, PluginNotRunning."""
@@ -94,7 +102,7 @@ class _Guard:
 
     def _admit(self, call: Call, principal: Principal) -> None:
         call.principal = principal
-        if not principal.role.includes(self._role):
+        if principal.role not in self._enough:
             what = "This" if self._route is None else f"`{self._route.summary}`"
             raise PermissionDenied(f"{what} takes the role {self._role}, and {principal} is {_a(principal.role)}.")
         if principal.scope is not None and not self._is_within(call, principal):
@@ -129,6 +137,20 @@ def point_for(request: web.Request, registry: Registry, point_id: str) -> PointE
     except PointNotFound:
         """An id that is not there is not told apart from one that is not theirs."""
     raise _beyond(principal)
+
+
+def points_for(
+    request: web.Request, registry: Registry, point_ids: Iterable[str]
+) -> tuple[dict[str, PointEntry], dict[str, PlantroomError]]:
+    """Return the points that a request names in its body, by id, each once; and for each that it cannot have, why."""
+    entries: dict[str, PointEntry] = {}
+    errors: dict[str, PlantroomError] = {}
+    for point_id in dict.fromkeys(point_ids):
+        try:
+            entries[point_id] = point_for(request, registry, point_id)
+        except (PointNotFound, PermissionDenied) as error:
+            errors[point_id] = error
+    return entries, errors
 
 
 def _beyond(principal: Principal) -> PermissionDenied:

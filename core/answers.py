@@ -10,10 +10,12 @@ from typing import Any, cast
 import attrs
 
 from core.events import EventHandler
+from core.log_sinks import LogSink
 from core.owner import Owner, owned_by
 from core.plugin import JobKind, Poller
 from core.policies import Policy
 from core.routes import Handler, HealthCheck, Metric, Middleware, Route
+from core.sinks import Sink
 
 CALLED: Mapping[type, str] = {
     Poller: "poll",
@@ -22,6 +24,8 @@ CALLED: Mapping[type, str] = {
     EventHandler: "handle",
     HealthCheck: "check",
     Metric: "collect",
+    LogSink: "write",
+    Sink: "connect",
 }
 """What is called of each kind of answer."""
 

@@ -15,11 +15,14 @@ import pluggy
 from core import hookspecs
 from core.errors import PluginError
 from core.events import EventHandler
+from core.log_sinks import LogSink
 from core.model import Inventory
 from core.plugin import API_VERSION, CliCommand, Context, JobKind, Migration, Plugin, Poller
 from core.policies import Authenticator, Policy
 from core.routes import HealthCheck, Metric, Middleware, Route
 from core.settings import PluginEntry
+from core.sinks import Sink
+from core.weaknesses import Weakness
 
 HOOK_TIMEOUT_S = 5.0
 
@@ -29,12 +32,15 @@ MANY: Mapping[str, type | tuple[type, ...] | None] = {
     "register_points": Inventory,
     "register_pollers": Poller,
     "register_jobs": JobKind,
+    "register_sinks": Sink,
     "register_routes": Route,
     "register_middlewares": (Middleware, Policy),
     "register_authenticators": Authenticator,
     "register_health_checks": HealthCheck,
     "register_metrics": Metric,
+    "register_weaknesses": Weakness,
     "register_log_processors": None,
+    "register_log_sinks": LogSink,
     "register_commands": CliCommand,
     "register_migrations": Migration,
     "register_event_handlers": EventHandler,
@@ -44,11 +50,13 @@ MANY: Mapping[str, type | tuple[type, ...] | None] = {
 ONE: Mapping[str, tuple[str, ...]] = {
     "lifespan": ("__aenter__", "__aexit__"),
     "register_driver": ("scan", "read", "write", "priorities", "scan_interval_s"),
-    "provide_cache": ("get", "set", "delete"),
+    "provide_cache": ("get", "set", "delete", "forget"),
     "provide_rate_limit_store": ("take",),
-    "provide_history": ("append", "between"),
+    "provide_history": (
+        "newest", "record", "flush", "add", "samples", "latest", "gaps", "read_after", "register", "advance", "forget",
+    ),
     "provide_leadership": ("hold", "release", "changes"),
-}
+}  # fmt: skip
 """Hooks that answer one object, and what it must have."""
 
 

@@ -30,6 +30,6 @@ async def spend(request: web.Request, work: Work, count: int) -> None:
     """
     call: Call | None = request.get(CALL)
     if count and call is not None and call.meter is not None:
-        waits = call.meter(work, count)
+        waits = call.meter(call, work, count)
         if waits is not None:
             await waits

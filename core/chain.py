@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 import attrs
 import structlog
@@ -14,12 +14,13 @@ from core import problem
 from core.callers import CALL
 from core.errors import PlantroomError, RequestError
 from core.owner import refuse_exit
-from core.policies import Call, Policy, Steps
-from core.replies import Fixed, Reply, response_of
+from core.policies import Before, Call, Policy, Steps
+from core.replies import Fixed, Reply, response_of, unless_known
 from core.routes import Handler, Middleware, Phase, Route
 
 Outcome: TypeAlias = "Reply | web.StreamResponse"
 Inner: TypeAlias = Callable[[Call, web.Request], Awaitable[Outcome]]
+OutcomeT = TypeVar("OutcomeT", bound="Reply | web.StreamResponse")
 AtOnce: TypeAlias = Callable[[Call], Reply | None]
 
 CLIENT_GONE = 499
@@ -31,7 +32,7 @@ class Begun:
     """How far the chain has come with a call already; ``waits`` is what the last step answered to be awaited."""
 
     steps: int
-    waits: Awaitable[None] | None = None
+    waits: Awaitable[Reply | None] | None = None
 
     def drop(self) -> None:
         """Wait for nothing any more: the request begins anew elsewhere."""
@@ -49,26 +50,30 @@ class Segment:
         self._befores = tuple((depth, step.before) for depth, step in enumerate(steps) if step.before is not None)
         self._refuseds = tuple((depth, step.refused) for depth, step in enumerate(steps) if step.refused is not None)
         self._afters = tuple(step.after for step in reversed(steps) if step.after is not None)
+        replieds = [(depth, step.replied) for depth, step in enumerate(steps) if step.replied is not None]
+        self._replieds = tuple(reversed(replieds))
         self._inner = inner
         self._catches = catches
         self._depth = len(steps)
 
     async def answer(self, call: Call, request: web.Request, begun: Begun | None = None) -> Outcome:
         """Answer a request, going on where it was ``begun``."""
-        befores = self._befores
-        depth = 0
+        depth, befores = (0, self._befores) if begun is None else self._left(begun)
+        reply: Outcome | None = None
         try:
-            if begun is not None:
-                befores = befores[begun.steps :] if begun.steps < len(befores) else ()
-                if begun.waits is not None:
-                    depth = self._befores[begun.steps - 1][0]
-                    await begun.waits
-            for depth, before in befores:  # noqa: B007  # how far it came
-                waits = before(call)
-                if waits is not None:
-                    await waits
-            depth = self._depth
-            reply = await self._inner(call, request)
+            if begun is not None and begun.waits is not None:
+                reply = await begun.waits
+            if reply is None:
+                for depth, before in befores:  # noqa: B007  # how far it came
+                    said = before(call)
+                    if said is not None:
+                        reply = said if isinstance(said, Reply) else await said
+                        if reply is not None:
+                            break
+                else:
+                    depth = self._depth
+                    reply = await self._inner(call, request)
+            reply = self._shown(call, reply, depth)
         except BaseException as error:  # any handler's code, a plugin's too: the failure stays with its request
             if isinstance(error, asyncio.CancelledError | GeneratorExit) or _is_cut(error, request):
                 self.finish(call, CLIENT_GONE)
@@ -86,17 +91,42 @@ class Segment:
         try:
             for depth, before in self._befores:  # noqa: B007  # as above
                 count += 1
-                waits = before(call)
-                if waits is not None:
-                    return Begun(count, waits)
-            depth = self._depth
-            reply = None if at_once is None else at_once(call)
-            if reply is None:
-                return Begun(count)
+                said = before(call)
+                if said is not None:
+                    if not isinstance(said, Reply):
+                        return Begun(count, said)
+                    reply = said
+                    break
+            else:
+                depth = self._depth
+                ready = None if at_once is None else at_once(call)
+                if ready is None:
+                    return Begun(count)
+                reply = ready
+            reply = self._shown(call, reply, depth)
         except BaseException as error:  # as above
             reply = self._problem(call, error, depth)
         self.finish(call, reply.status)
         return reply
+
+    def _left(self, begun: Begun) -> tuple[int, Sequence[tuple[int, Callable[[Call], Before]]]]:
+        """Return how deep a request has come, and the steps before the handler that are left."""
+        depth = self._befores[begun.steps - 1][0] if begun.steps else 0
+        return depth, self._befores[begun.steps :] if begun.steps < len(self._befores) else ()
+
+    def _shown(self, call: Call, reply: OutcomeT, depth: int) -> OutcomeT | Reply:
+        """Show a reply to the policies outside of where it was made; answer what the client is to get of it."""
+        if not isinstance(reply, Reply):
+            if isinstance(reply, web.StreamResponse):
+                return reply
+            raise TypeError(f"a policy answered {type(reply).__name__} in the place of a reply")
+        for at, replied in self._replieds:
+            if at < depth:
+                try:
+                    replied(call, reply)
+                except Exception as error:  # a plugin's code: the answer stands
+                    structlog.get_logger().error("policy_failed", exc_info=error)
+        return unless_known(reply, call.headers) if "If-None-Match" in call.headers else reply
 
     def finish(self, call: Call, status: int) -> None:
         """Tell the policies what the answer's status is, the innermost first."""
@@ -143,6 +173,7 @@ class Chain:
     """All that happens to the requests of one route: a flat segment, in which ordinary middleware may stand as a wall.
 
     ``route`` is None for requests that match none; ``at_once`` answers a call without waiting, where that can be.
+    `answer` is the outermost segment's: exceptions that get through are aiohttp's to treat.
     """
 
     def __init__(
@@ -169,13 +200,10 @@ class Chain:
                 if wall is not None:
                     inner, stretch, catches, walls = wall, [], False, walls + 1
         self._outermost = Segment(stretch, inner, catches=True)
+        self.answer = self._outermost.answer
         self._flat = not walls
         self._everywhere = Segment(everywhere, endpoint, catches=True)
         self.fixed = Fixed(headers)
-
-    async def answer(self, call: Call, request: web.Request, begun: Begun | None = None) -> Outcome:
-        """Answer a request; exceptions that get through are aiohttp's to treat."""
-        return await self._outermost.answer(call, request, begun)
 
     def after_refusal(self, call: Call, status: int) -> None:
         """Tell the policies that see every answer, up to phase HEADERS, of one that was given before any was asked."""

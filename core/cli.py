@@ -12,17 +12,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import attrs
+import structlog
 import voluptuous as vol
 
 import core
 from core import log, process, validators
 from core.catalog import BUNDLED_PACKAGE, CUSTOM_PACKAGE, Catalog
+from core.certificates import load as load_certificate
 from core.config import load
 from core.errors import ConfigError, PlantroomError
 from core.plugin import CliCommand
-from core.production import unfit
+from core.production import exposed
 from core.settings import LogSettings, PluginEntry, Settings, read
-from core.source import Source, raise_for
+from core.source import Fault, Source
 from core.subcommands import bundled_at_defaults, commands_of
 from core.validators import MAX_PORT
 
@@ -204,24 +206,41 @@ def _run(installation: Installation, options: argparse.Namespace) -> int:
     def reread() -> Settings:
         nonlocal catalog
         catalog = installation.catalog_after(catalog)
-        return installation.settings(host=options.host, port=options.port, catalog=catalog)[0]
+        settings, source = installation.settings(host=options.host, port=options.port, catalog=catalog)
+        _warn_of_exposed(source, settings)
+        return settings
 
-    settings, _source = installation.settings(host=options.host, port=options.port, catalog=catalog)
+    settings, source = installation.settings(host=options.host, port=options.port, catalog=catalog)
     log.configure(settings.log)
+    _warn_of_exposed(source, settings)
     return process.run(settings, reread)
+
+
+def _warn_of_exposed(source: Source, settings: Settings) -> None:
+    for file in exposed(source, settings.http):
+        structlog.get_logger().warning("secrets_readable_by_others", file=str(file), remedy=f"chmod 600 {file}")
 
 
 def _check(installation: Installation, options: argparse.Namespace) -> int:
     settings, source = installation.settings(host=options.host, port=options.port)
-    if options.production:
-        raise_for(unfit(source, settings))
+    unfit = _unfit(source, settings) if options.production else []
+    _say(*map(str, unfit))
     failed = [entry for entry in settings.plugins if entry.error is not None]
     for entry in failed:
         _say(str(source.fault(entry.path, str(entry.error))))
+    if settings.http.tls is not None and not unfit:
+        load_certificate(settings.http.tls)
     count = sum(entry.enabled for entry in settings.plugins)
     but = f", {len(failed)} of them cannot be loaded" if failed else ""
-    print(f"configuration is valid: {count} plugin{'' if count == 1 else 's'}{but}")
-    return FAILED if failed else DONE
+    no = f", {len(unfit)} thing{'' if len(unfit) == 1 else 's'} should not reach production" if unfit else ""
+    print(f"configuration is valid: {count} plugin{'' if count == 1 else 's'}{but}{no}")
+    return FAILED if failed or unfit else DONE
+
+
+def _unfit(source: Source, settings: Settings) -> list[Fault]:
+    from core.inspection import inspect  # with the kernel's parts, which `check` alone does not need
+
+    return asyncio.run(inspect(source, settings))
 
 
 def _plugins(installation: Installation, _options: argparse.Namespace) -> int:

@@ -41,7 +41,7 @@ from core.model import (
     Written,
 )
 from core.once import Once
-from core.outcomes import Outcome, error_in, is_silence, result_of
+from core.outcomes import Outcome, error_in, result_of, silence_in
 from core.plugin import Store
 from core.polls import Polls, group_of
 from core.readings import Chunk, Row, batch_of
@@ -219,12 +219,17 @@ class Commands:
             driver = self._ready_driver(entry)
             count = AT_ONCE if isinstance(driver, BatchWriter) else 1
             batch, orders = [order for order in orders[:count] if self._is_in_time(order)], orders[count:]
-            is_silent = False
+            silence: Exception | None = None
+            took_s, since = 0.0, self._clock.monotonic()
             async with aclosing(self._sent(driver, batch)) as told:
                 async for outcomes in told:
-                    is_silent = is_silent or any(map(is_silence, outcomes.values()))
+                    took_s += self._clock.monotonic() - since
+                    silence = silence or silence_in(outcomes.values())
                     await self._settle(outcomes)
-            if is_silent:
+                    since = self._clock.monotonic()
+            if batch:
+                self._polls.asked(entry.device, "write", len(batch), took_s, silence)
+            if silence is not None:
                 for order in orders:
                     order.settle(NotSent())
                 return

@@ -40,16 +40,19 @@ def load(paths: Sequence[Path], *, environ: Mapping[str, str] | None = None) -> 
         elif tree.value is not None:
             reader.fault(tree.mark, (), "the file must be a mapping (`key: value` lines), such as `plugins:`")
     marks: dict[KeyPath, Mark] = {}
-    data = _flatten(top, (), marks)
-    return Source(data, marks, tuple(reader.faults), complete=complete)
+    outside: set[KeyPath] = set()
+    data = _flatten(top, (), marks, outside)
+    files = reader.secret_files
+    return Source(data, marks, tuple(reader.faults), complete=complete, outside=frozenset(outside), secret_files=files)
 
 
 @attrs.frozen
 class _Tree:
-    """A value and its place; mappings and lists hold further trees."""
+    """A value and its place; mappings and lists hold further trees. ``outside``: it comes from the environment."""
 
     value: Any
     mark: Mark
+    outside: bool = False
 
 
 def _overlay(base: _Tree, over: _Tree) -> _Tree:
@@ -61,12 +64,14 @@ def _overlay(base: _Tree, over: _Tree) -> _Tree:
     return _Tree(merged, over.mark)
 
 
-def _flatten(tree: _Tree, path: KeyPath, marks: dict[KeyPath, Mark]) -> Any:
+def _flatten(tree: _Tree, path: KeyPath, marks: dict[KeyPath, Mark], outside: set[KeyPath]) -> Any:
     marks[path] = tree.mark
+    if tree.outside:
+        outside.add(path)
     if isinstance(tree.value, dict):
-        return {key: _flatten(inner, (*path, key), marks) for key, inner in tree.value.items()}
+        return {key: _flatten(inner, (*path, key), marks, outside) for key, inner in tree.value.items()}
     if isinstance(tree.value, list):
-        return [_flatten(inner, (*path, index), marks) for index, inner in enumerate(tree.value)]
+        return [_flatten(inner, (*path, index), marks, outside) for index, inner in enumerate(tree.value)]
     return tree.value
 
 
@@ -133,6 +138,11 @@ class _Reader:
         self._values = 0
         self._secrets: dict[Path, Mapping[Any, _Tree] | None] = {}
         self._open_nodes: set[int] = set()
+
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """The files that secrets were taken from."""
+        return tuple(self._secrets)
 
     def fault(self, mark: Mark, path: KeyPath, text: str) -> _Tree:
         """Note a mistake and return what stands in the place of the value."""
@@ -257,9 +267,9 @@ class _Reader:
     def _env(self, text: str, place: _Place, mark: Mark) -> _Tree:
         try:
             if environment.is_template(text):
-                return _Tree(environment.substitute(text, self._environ), mark)
+                return _Tree(environment.substitute(text, self._environ), mark, outside=True)
             value, is_text = environment.look_up(text, self._environ)
-            return _Tree(value if is_text else _scalar(_implicit_tag(value), value), mark)
+            return _Tree(value if is_text else _scalar(_implicit_tag(value), value), mark, outside=True)
         except ValueError as error:
             return self.fault(mark, place.path, str(error))
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import StreamWriter
 from aiohttp.http_parser import RawRequestMessage
@@ -18,12 +20,16 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from core import problem
 from core.chain import Begun, Chain
 from core.errors import PlantroomError, RequestError
+from core.heads import END, Head, head_of
 from core.policies import Call
 from core.replies import Sent
 from core.requests import Request, path_and_query, request_id_of
 
 if TYPE_CHECKING:
-    from core.server import Deadlines, Server
+    from core.server import Server
+    from core.serving import Deadlines
+
+_AT_ONCE = struct.pack("ii", 1, 0)
 
 
 class Connection(web.RequestHandler):
@@ -35,7 +41,7 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_address", "_begun", "_encrypted", "_header_since", "_in_request", "_owner", "_parked", "_serving",
+        "_address", "_begun", "_between", "_encrypted", "_header_since", "_in_request", "_owner", "_parked", "_serving",
         "_stuck_since", "_wire",
     )  # fmt: skip
 
@@ -52,6 +58,7 @@ class Connection(web.RequestHandler):
         self._address: str | None = None
         self._encrypted = False
         self._in_request = False
+        self._between = True  # where aiohttp's parser stands, as far as can be known from outside
         self._begun: tuple[Call, Chain, Begun] | None = None
         self._serving: asyncio.Task[None] | None = None
         self._parked: asyncio.Future[None] | None = None
@@ -61,16 +68,19 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         address = str((transport.get_extra_info("peername") or ("",))[0])
         self._wire = transport
-        if not self._owner.admit(self, address):
+        self._encrypted = transport.get_extra_info("sslcontext") is not None
+        if not self._encrypted and not self._owner.enter(address):  # else `core.tls` has counted it already
             self.abort()
             return
         self._address = address
-        self._encrypted = transport.get_extra_info("sslcontext") is not None
+        self._owner.connected.add(self)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._address is not None:
-            self._owner.leave(self, self._address)
+            self._owner.connected.discard(self)
+            if not self._encrypted:
+                self._owner.exit(self._address)
             self._address = None
         working = self._serving or (self._task_handler if self._request_in_progress else None)
         if working is not None:
@@ -81,32 +91,36 @@ class Connection(web.RequestHandler):
         waiter = self._waiter
         idle = waiter is not None and not waiter.done() and self._payload_parser is None and not self._upgraded
         if idle and self._stuck_since is None and not self._force_close and not self._close:
+            known = self._owner.heads.find(data) if self._between else None
+            if known is not None and self._take(known):
+                return
             self._waiter = None  # so that nobody takes what arrives before it was looked at here
             super().data_received(data)
             self._waiter = waiter
+            head = head_of(*self._messages[0]) if len(self._messages) == 1 else None
+            if self._between:
+                self._between = head is not None and data.find(END) == len(data) - len(END)
+                if head is not None and self._between:
+                    self._owner.heads.keep(data, head)
+            if head is not None and self._take(head):
+                self._messages.popleft()
+                if self._parser is not None:
+                    self._parser.message_consumed()
+                return
             if self._messages:
-                if len(self._messages) == 1 and self._take():
-                    return
                 waiter.set_result(None)  # type: ignore[union-attr]  # it is idle: there is one
         else:
+            self._between = False
             super().data_received(data)
         if not self._in_request and self._header_since is None and not self._messages:
             self._header_since = self._loop.time()
 
-    def _take(self) -> bool:
-        """Take the one request that has arrived, if it is whole: answer it now, or begin to."""
-        message, payload = self._messages[0]
-        if not isinstance(message, RawRequestMessage) or payload is not EMPTY_PAYLOAD:
-            return False
-        if message.should_close or message.upgrade or message.version.minor != 1 or message.method == "CONNECT":
-            return False
-        call = self._call(message)
-        found = self._owner.at_once(call, message)
+    def _take(self, head: Head) -> bool:
+        """Take the one request that has arrived: answer it now, or begin to."""
+        call = self._call(head.message, head.path, head.query, head.request_id)
+        found = self._owner.at_once(call, head)
         if found is None:
             return False
-        self._messages.popleft()
-        if self._parser is not None:
-            self._parser.message_consumed()
         if isinstance(found, bytes):
             self._header_since = None
             self._stay_open()
@@ -115,7 +129,7 @@ class Connection(web.RequestHandler):
         else:
             self._begun = call, *found
             self._parked, self._waiter = self._waiter, None  # what arrives meanwhile waits its turn
-            self._serving = self._loop.create_task(self._serve(message, payload))
+            self._serving = asyncio.Task(self._serve(head.message, EMPTY_PAYLOAD), loop=self._loop)  # the kernel's own
         return True
 
     async def _serve(self, message: RawRequestMessage, payload: StreamReader) -> None:
@@ -173,12 +187,10 @@ class Connection(web.RequestHandler):
             if task is not None and not task.done():
                 self._owner.leave_behind(task)
 
-    def _call(self, message: RawRequestMessage) -> Call:
-        path, query = path_and_query(message)
+    def _call(self, message: RawRequestMessage, path: str, query: str, request_id: str | None) -> Call:
         return Call(
-            message.method, path, query, message.headers, self._address or "",
-            request_id_of(message.headers.get("X-Request-ID")), encrypted=self._encrypted, proxies=self._owner.proxies,
-            started=time.perf_counter(),
+            message.method, path, query, message.headers, self._address or "", request_id_of(request_id),
+            encrypted=self._encrypted, proxies=self._owner.proxies, started=time.perf_counter(),
         )  # fmt: skip
 
     def make_request(
@@ -192,8 +204,14 @@ class Connection(web.RequestHandler):
     ) -> Request:
         """Make the request object of what has arrived, and note that it has."""
         self._in_request, self._header_since = True, None
+        if message.upgrade and message.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
+            message = message._replace(should_close=True)  # aiohttp's parser loses what arrives together with it
         begun, self._begun = self._begun, None
-        call, chain = (begun[0], begun[1:]) if begun is not None else (self._call(message), None)
+        if begun is None:
+            call = self._call(message, *path_and_query(message), message.headers.get("X-Request-ID"))
+            chain = None
+        else:
+            call, chain = begun[0], begun[1:]
         return Request(call, chain, message, payload, self, writer, task, self._loop, client_max_size=max_body_bytes)
 
     def pause_writing(self) -> None:
@@ -215,8 +233,10 @@ class Connection(web.RequestHandler):
         )
 
     def abort(self) -> None:
-        """Close at once, whatever is still unsent."""
+        """Close at once, whatever is still unsent: else the system would go on offering it to who does not read."""
         if isinstance(self._wire, asyncio.Transport):
+            with contextlib.suppress(OSError):  # closed already
+                self._wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             self._wire.abort()
 
     async def finish_response(
@@ -241,6 +261,8 @@ class Connection(web.RequestHandler):
         """Answer what never reached the application, or failed outside its error phase."""
         if request.writer.output_size > 0:
             raise ConnectionResetError("the answer broke off after its headers had been sent")
+        if isinstance(exc, ConnectionError):
+            raise ConnectionResetError("the client left before its request was complete") from exc
         if status >= problem.INTERNAL:
             structlog.get_logger().error("request_failed", exc_info=exc)
             error: PlantroomError = PlantroomError(PlantroomError.remedy)
@@ -248,7 +270,13 @@ class Connection(web.RequestHandler):
             first_line = (message or "bad request").strip().splitlines()[0].rstrip(":.")
             error = RequestError(f"The request is not well-formed HTTP: {first_line}.")
         noted = status >= problem.INTERNAL  # by who handled it
-        return self._owner.refuse(request, error, status=error.status, keep_alive=False, log=not noted)
+        refused = self._owner.refuse(request, error, status=error.status, keep_alive=False, log=not noted)
+        return cast("web.StreamResponse", refused)
+
+    def log_exception(self, *arguments: Any, **options: Any) -> None:
+        """Log what failed while the rest of a body was awaited, unless it is only that it did not arrive in order."""
+        if not isinstance(options.get("exc_info"), web.RequestPayloadError | ConnectionError):
+            super().log_exception(*arguments, **options)
 
 
 def _raising(error: Exception) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:

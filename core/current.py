@@ -12,7 +12,7 @@ from typing import TypeAlias
 import attrs
 
 from core.model import Flag, Kind, Point, Reading, Reason, Source, Value
-from core.readings import NAN, Chunk, ReadingBatch
+from core.readings import NAN, Chunk, ReadingBatch, StoredReading
 
 Content: TypeAlias = tuple[Value, str | None, float, Reason, int]  # value, state text, changed at, reason, flags
 
@@ -33,21 +33,6 @@ class ChunkState:
 
     last: ReadingBatch | None
     time: float
-
-
-@attrs.frozen
-class StoredReading:
-    """One row as storage keeps it."""
-
-    slot: int
-    value: float | None
-    text: str | None
-    integer: str | None
-    reason: int
-    flags: int
-    source: int
-    time: float
-    changed_at: float
 
 
 class CurrentReadings:
@@ -259,7 +244,7 @@ class CurrentReadings:
     def unsaved(self) -> list[StoredReading]:
         """Take the rows that changed since the last call."""
         slots, self._unsaved = self._unsaved, set()
-        return [self._stored(slot) for slot in sorted(slots)]
+        return [self.stored(slot) for slot in sorted(slots)]
 
     def mark_unsaved(self, slots: Iterable[int]) -> None:
         """Put rows back that could not be saved."""
@@ -268,9 +253,10 @@ class CurrentReadings:
     def all_rows(self) -> list[StoredReading]:
         """Take every row that has a reading, confirmed times included."""
         self._unsaved = set()
-        return [self._stored(slot) for slot in range(len(self._state_of)) if self.time(slot)]
+        return [self.stored(slot) for slot in range(len(self._state_of)) if self.time(slot)]
 
-    def _stored(self, slot: int) -> StoredReading:
+    def stored(self, slot: int) -> StoredReading:
+        """Return one slot's row as storage keeps it."""
         number, integer = self._values[slot], self._integers.get(slot)
         return StoredReading(
             slot=slot,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from core.api import described_routes
 from core.events import EventBus
-from core.kernel import served_by
 from core.manager import PluginManager
 from core.openapi import Document
+from core.served import served_by
 from core.settings import Settings
 from core.subcommands import unstarted_context
 

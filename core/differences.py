@@ -13,6 +13,7 @@ from core.manager import LoadedPlugin, PluginManager, PluginState
 from core.poller import Poller
 from core.polls import by_interval, poll_name
 from core.registry import DeviceEntry, PointEntry, Registry
+from core.routes import placed
 from core.scans import scan_name, turns_of
 from core.serialize import field
 from core.services import Driver, PointConfiguration
@@ -71,6 +72,13 @@ class Differences:
     restart_required: tuple[str, ...] = field(
         example=["http.port"], description="Options that changed and count only when Plantroom is started again."
     )
+
+
+FIXED_HTTP = (
+    *("host", "port", "hosts", "trusted_proxies", "tls", "redirect_port", "deadlines", "max_body"),
+    "connections_per_address",
+)
+"""What of the section ``http`` counts only from the next start; a certificate's files are followed all the same."""
 
 
 def changes_between(manager: PluginManager, settings: Settings) -> dict[str, Change]:
@@ -170,14 +178,13 @@ def _final(change: Change, after: PluginManager, will_run: set[str]) -> Change:
 
 def _routes(plugin: LoadedPlugin) -> Iterator[str]:
     for route in plugin.many("register_routes"):
-        yield f"{route.method} /api/v1/{plugin.name}{route.path}"
+        yield f"{route.method} {placed(route.path, plugin.name)}"
 
 
 def _fixed(old: Settings, new: Settings) -> Iterator[str]:
     """Name the options that changed and cannot be followed while running."""
-    pairs = {
-        "http.host": (old.http.host, new.http.host),
-        "http.port": (old.http.port, new.http.port),
+    pairs: dict[str, tuple[object, object]] = {
+        **{f"http.{name}": (getattr(old.http, name), getattr(new.http, name)) for name in FIXED_HTTP},
         "data_dir": (old.data_dir, new.data_dir),
         "site": (old.site, new.site),
     }

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import attrs
 from aiohttp import web
@@ -15,13 +14,11 @@ from aiohttp import web
 from core.chain import AtOnce, Inner, Outcome, raised_if_refused
 from core.errors import FieldFault, Invalid, UnsupportedMediaType
 from core.policies import Call
-from core.problem import RequestTimedOut
+from core.problem import Overdue, RequestTimedOut
 from core.replies import Answer, Reply
-from core.requests import invite
+from core.requests import Request, invite
 from core.routes import Route
 from core.serialize import all_optional, compile_body, compile_query, dumps, loads
-
-_ETAG = re.compile(r'(?:W/)?"([^"]*)"|(\*)')
 
 
 @attrs.frozen
@@ -33,12 +30,15 @@ def endpoint(route: Route, body_timeout_s: float) -> Inner:
     """Make the end of a route's chain; raises TypeError where its query or body cannot be structured."""
     query_class: type[Any] = route.query or _NoQuery
     parse_query = compile_query(query_class)
-    read_body = None if route.body is None else _body_reader(route.body, body_timeout_s)
+    read_body = None if route.body is None else _body_reader(route, route.body, body_timeout_s)
     takes_query = route.query is not None
-    handler, respond = route.handler, _responder(route)
+    handler, respond = _within(route.timeout_s, route.handler), _responder(route)
+    limit = route.max_body_bytes
 
     async def call_handler(call: Call, request: web.Request) -> Outcome:
         arguments: dict[str, Any] = {**call.arguments}
+        if limit is not None:
+            cast("Request", request).limit_body(limit)
         if read_body is not None:
             arguments["body"] = await read_body(request)
         elif request.can_read_body:
@@ -48,9 +48,27 @@ def endpoint(route: Route, body_timeout_s: float) -> Inner:
         elif call.query:
             parse_query(request.query)
         result = await handler(request, **arguments)
-        return raised_if_refused(result) if isinstance(result, web.StreamResponse) else respond(result, call.headers)
+        return raised_if_refused(result) if isinstance(result, web.StreamResponse) else respond(result)
 
     return call_handler
+
+
+def _within(seconds: float | None, handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    """Give a handler so many seconds; what times out inside of it is its own affair."""
+    if seconds is None:
+        return handler
+
+    async def handle(request: web.Request, **arguments: Any) -> Any:
+        deadline = asyncio.timeout(seconds)
+        try:
+            async with deadline:
+                return await handler(request, **arguments)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            raise Overdue(f"There was no answer within {seconds:g} s. {Overdue.remedy}") from None
+
+    return handle
 
 
 def at_once(route: Route) -> AtOnce | None:
@@ -62,20 +80,23 @@ def at_once(route: Route) -> AtOnce | None:
 
     def call_ready(call: Call) -> Reply | None:
         result = ready(**call.arguments)
-        return None if result is None else respond(result, call.headers)
+        return None if result is None else respond(result)
 
     return call_ready
 
 
-def _body_reader(body_class: type[Any], timeout_s: float) -> Callable[[web.Request], Awaitable[object]]:
+def _body_reader(route: Route, body_class: type[Any], timeout_s: float) -> Callable[[web.Request], Awaitable[object]]:
     structure, optional = compile_body(body_class), all_optional(body_class)
+    readers = {"application/json": loads} | {each.type: each.read for each in route.takes_also if each.read is not None}
+    refusal = f"Send the body as {' or '.join(readers)} in UTF-8."
 
     async def read(request: web.Request) -> object:
         if optional and not request.can_read_body:
             return structure({})
-        if request.content_type != "application/json" or (request.charset or "utf-8").lower() != "utf-8":
-            raise UnsupportedMediaType("Send the body as application/json in UTF-8.")
-        return structure(loads(await _read(request, timeout_s)))
+        reader = readers.get(request.content_type)
+        if reader is None or (request.charset or "utf-8").lower() != "utf-8":
+            raise UnsupportedMediaType(refusal)
+        return structure(reader(await _read(request, timeout_s)))
 
     return read
 
@@ -96,23 +117,23 @@ async def _read(request: web.Request, timeout_s: float) -> bytes:
         raise RequestTimedOut(f"The body did not arrive within {timeout_s:g} s.") from None
 
 
-def _responder(route: Route) -> Callable[[object, Mapping[str, str]], Reply]:
+def _responder(route: Route) -> Callable[[object], Reply]:
     """Make what turns a handler's result into the reply, with an ETag where the route is a read."""
     status = route.status
     if status == HTTPStatus.NO_CONTENT:
-        return lambda _result, _headers: Reply(status)
+        return lambda _result: Reply(status)
     tagged = route.method == "GET" and status == HTTPStatus.OK
     content_type = route.media_type + ("; charset=utf-8" if _is_text(route.media_type) else "")
 
-    def respond(result: object, asked: Mapping[str, str]) -> Reply:
-        answer = result if isinstance(result, Answer) else Answer(dumps(result))
-        headers = (*answer.headers.items(),)
+    def respond(result: object) -> Reply:
+        if not isinstance(result, Answer):
+            body = dumps(result)
+            return Reply(status, body, content_type, (("ETag", _etag(body)),) if tagged else ())
+        headers = (*result.headers.items(),)
         if tagged:
-            etag = answer.etag or _etag(answer.body if answer.tag is None else answer.tag)
+            etag = result.etag or _etag(result.body if result.tag is None else result.tag)
             headers = (*headers, ("ETag", etag))
-            if "If-None-Match" in asked and _matches(etag[3:-1], asked):
-                return Reply(HTTPStatus.NOT_MODIFIED, headers=headers)
-        return Reply(status, answer.body, content_type, headers)
+        return Reply(status, result.body, content_type, headers)
 
     return respond
 
@@ -123,10 +144,3 @@ def _is_text(media_type: str) -> bool:
 
 def _etag(content: bytes) -> str:
     return f'W/"{hashlib.blake2b(content, digest_size=8).hexdigest()}"'
-
-
-def _matches(tag: str, asked: Mapping[str, str]) -> bool:
-    """Tell whether If-None-Match names an ETag (RFC 9110, 13.1.2): by weak comparison."""
-    every = getattr(asked, "getall", None)
-    lines = every("If-None-Match") if every is not None else [asked["If-None-Match"]]
-    return any(tag == known or star for line in lines for known, star in _ETAG.findall(line))

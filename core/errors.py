@@ -8,7 +8,8 @@ PlantroomError                    500
 │   ├── CredentialsRequired       401  PermissionDenied                403
 │   ├── PriorityNotAllowed        403
 │   ├── NotFound                  404  route, device, point, plugin, job, error
-│   ├── MethodNotAllowed          405  Conflict, NotWritable           409
+│   ├── MethodNotAllowed          405  NotAcceptable                   406
+│   ├── Conflict, NotWritable     409
 │   ├── BodyTooLarge              413  UnsupportedMediaType            415
 │   ├── Invalid, ValueNotSuitable 422  TooManyRequests                 429
 ├── DeviceError                        the equipment's fault
@@ -33,6 +34,7 @@ from core.refusals import (
     JobNotFound,
     MalformedBody,
     MethodNotAllowed,
+    NotAcceptable,
     NotFound,
     NotWritable,
     PermissionDenied,
@@ -63,6 +65,7 @@ __all__ = [
     "JobNotFound",
     "MalformedBody",
     "MethodNotAllowed",
+    "NotAcceptable",
     "NotFound",
     "NotSent",
     "NotWritable",

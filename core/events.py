@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import attrs
 import structlog
@@ -13,6 +13,7 @@ import structlog
 from core.model import Device, DeviceStatus
 from core.owner import owner_name
 from core.readings import ReadingBatch
+from core.request_ids import working_for
 from core.tasks import end_tasks
 
 TURN = 100
@@ -44,6 +45,22 @@ class ReadingsChanged:
 
     batch: ReadingBatch
     rows: tuple[int, ...]
+
+
+@attrs.frozen
+class DeviceAsked:
+    """A device was asked to have so many points read or written, and had answered, or not, after ``seconds``.
+
+    ``request_ids`` are those of the requests that it was for; ``error`` is why it did not answer.
+    """
+
+    device_id: str
+    plugin: str
+    what: Literal["read", "write"]
+    points: int
+    seconds: float
+    request_ids: tuple[str, ...] = ()
+    error: str | None = None
 
 
 @attrs.frozen
@@ -103,7 +120,7 @@ class Subscription:
         self._waiting: deque[Any] = deque(maxlen=handler.queue)
         self._arrived = asyncio.Event()
         self._publishers: set[str] = set()
-        self._log = structlog.get_logger().bind(plugin=owner, event_type=handler.event.__name__)
+        self._log = structlog.get_logger(plugin=owner, event_type=handler.event.__name__)
 
     def offer(self, event: object) -> None:
         """Queue an event without waiting; drop the oldest where the queue is full, naming each publisher once."""
@@ -170,7 +187,8 @@ class EventBus:
         """Start to handle events in a task of its own, until `unsubscribe`."""
         subscription = Subscription(handler, owner)
         self._subscriptions.setdefault(handler.event, []).append(subscription)
-        self._tasks[subscription] = asyncio.create_task(subscription.run(), name=f"events:{owner}")
+        with working_for(None):  # whatever request it was that started the plugin
+            self._tasks[subscription] = asyncio.create_task(subscription.run(), name=f"events:{owner}")
         return subscription
 
     async def unsubscribe(self, subscription: Subscription) -> None:

@@ -14,6 +14,7 @@ from core.errors import DeviceOffline, DeviceTimeout, PlantroomError, PluginErro
 from core.model import DeviceStatus
 from core.polls import Polls, group_of
 from core.registry import PointEntry, Registry
+from core.request_ids import Sharers
 from core.tasks import end_tasks
 
 LONGEST_READ_S = 15.0
@@ -29,6 +30,7 @@ class Exchange:
         self._polls = polls
         self._clock = clock
         self._reads: dict[int, asyncio.Task[dict[int, PlantroomError]]] = {}
+        self._sharers: dict[asyncio.Task[dict[int, PlantroomError]], Sharers] = {}
 
     async def close(self) -> None:
         """Cancel what is under way."""
@@ -57,6 +59,8 @@ class Exchange:
             self._begin_read(points)
         waiting = {slot: self._reads[slot] for slot in old if slot in self._reads}
         if waiting:
+            for task in {*waiting.values()}:
+                self._sharers[task].join()
             await asyncio.wait(set(waiting.values()))
         errors: dict[str, PlantroomError] = {}
         for slot, task in waiting.items():
@@ -71,11 +75,15 @@ class Exchange:
         return now - self._registry.current.time(entry.slot)
 
     def _begin_read(self, points: list[PointEntry]) -> None:
-        task = asyncio.create_task(self._read(points), name=f"read:{points[0].device.id}")
+        sharers = Sharers()
+        with sharers.working():
+            task = asyncio.create_task(self._read(points), name=f"read:{points[0].device.id}")
+        self._sharers[task] = sharers
         for point in points:
             self._reads[point.slot] = task
 
-        def done(_task: object) -> None:
+        def done(task: asyncio.Task[dict[int, PlantroomError]]) -> None:
+            del self._sharers[task]
             for point in points:
                 self._reads.pop(point.slot, None)
 
@@ -107,6 +115,7 @@ class Exchange:
             )
             failure = PluginError(f"{device.device.plugin} failed to read {device.id}: {type(error).__name__}.")
             return {point.slot: failure for point in points}
+        structlog.get_logger().debug("device_read", plugin=device.device.plugin, device=device.id, points=len(points))
         return {batch.chunk.slots[row]: error for batch in batches for row, error in batch.errors.items()}
 
     async def _run_pollers(self, points: list[PointEntry]) -> dict[int, PlantroomError]:

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from structlog.typing import Processor
 
     from core.events import EventHandler
+    from core.log_sinks import LogSink
     from core.model import Inventory
     from core.plugin import CliCommand, JobKind, Migration, Poller
     from core.policies import Authenticator, Policy
     from core.routes import HealthCheck, Metric, Middleware, Route
     from core.services import Cache, Driver, History, Leadership, RateLimitStore
+    from core.sinks import Sink
+    from core.weaknesses import Weakness
 
 PROJECT = "plantroom"
 
@@ -108,6 +111,16 @@ def register_jobs() -> Iterable[JobKind]:  # type: ignore[empty-body]
     """
 
 
+@hook('[Sink("archive", self.archived)]', since=4, stability=Stability.PROVISIONAL)
+def register_sinks() -> Iterable[Sink]:  # type: ignore[empty-body]
+    """Take what is recorded out of the house: to a database, a broker, files.
+
+    While the plugin runs, the kernel connects, hands over all batches that the history commits, in their order and at
+    least once, and keeps the place; shown at ``/api/v1/sinks``. Whoever is away misses nothing that the history still
+    keeps.
+    """
+
+
 @hook('[Route("GET", "/rooms", self.rooms, "List the rooms")]', since=1, stability=Stability.STABLE)
 def register_routes() -> Iterable[Route]:  # type: ignore[empty-body]
     """Add REST routes below ``/api/v1/<instance>``.
@@ -154,11 +167,27 @@ def register_metrics() -> Iterable[Metric]:  # type: ignore[empty-body]
     """
 
 
+@hook('[Weakness("everybody may ask", "give it a key")]', since=3, stability=Stability.PROVISIONAL)
+def register_weaknesses() -> Iterable[Weakness]:  # type: ignore[empty-body]
+    """Name what in the plugin's configuration should not reach production.
+
+    Shown by ``plantroom check --production``, which refuses it. The plugin is built, but not started, to be asked.
+    """
+
+
 @hook("[self.add_building]", since=1, stability=Stability.STABLE)
 def register_log_processors() -> Iterable[Processor]:  # type: ignore[empty-body]
     """Add structlog processors.
 
     Run on every line, before secrets are blacked out and it is rendered.
+    """
+
+
+@hook('[LogSink("archive", self.archive)]', since=3, stability=Stability.STABLE)
+def register_log_sinks() -> Iterable[LogSink]:  # type: ignore[empty-body]
+    """Take what is logged, as finished lines of JSON.
+
+    Handed over in batches, whatever form stderr has; a plugin with sinks that requires no other is left last.
     """
 
 
@@ -206,7 +235,7 @@ def provide_rate_limit_store() -> RateLimitStore:  # type: ignore[empty-body]
 def provide_history() -> History:  # type: ignore[empty-body]
     """Be the history of readings; at most one enabled plugin may.
 
-    Takes the place of the last few thousand batches in memory.
+    Takes the place of the last samples of the house in memory.
     """
 
 

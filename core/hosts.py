@@ -1,10 +1,11 @@
-"""Knows by which names this server may be asked: on loopback by loopback's own only."""
+"""Knows by which names this server may be asked: those of a list, or on loopback by loopback's own only."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from aiohttp import HttpVersion, HttpVersion11
 from yarl import URL
@@ -16,12 +17,18 @@ KNOWN_AT_MOST = 64
 
 
 class Hosts:
-    """Checks the host that a request names; ``host`` is what the server listens on, ``url`` tells what to use."""
+    """Checks the host that a request names; ``host`` is what the server listens on, ``url`` tells what to use.
 
-    def __init__(self, host: str, *, url: Callable[[], str]) -> None:
+    ``names`` are all that it may name, in lower case; ``*.`` before one stands for any below it.
+    """
+
+    def __init__(self, host: str, *, url: Callable[[], str], names: Collection[str] = ()) -> None:
         self._host = host
         self._url = url
         self._local = is_loopback(host)
+        self._names = frozenset(name for name in names if not name.startswith("*"))
+        self._endings = tuple(name[1:] for name in names if name.startswith("*"))
+        self._chosen = bool(names)
         self._known: set[str] = set()
 
     def known(self, host: str | None) -> bool:
@@ -37,7 +44,7 @@ class Hosts:
             return
         if host is None and version >= HttpVersion11:
             raise RequestError("HTTP/1.1 requests name their host: send a Host header.")
-        if self._local:
+        if self._local or self._chosen:
             targets = [] if target.startswith("/") else [target]
             for name in [f"//{host}"] * (host is not None) + targets:
                 if not self._is_us(name):
@@ -46,8 +53,13 @@ class Hosts:
             self._known.add(host)
 
     def _is_us(self, authority: str) -> bool:
-        host = _host_of(authority)
-        return authority == "*" or (host is not None and (host == self._host or is_loopback(host)))
+        host = host_of(authority)
+        if authority == "*" or host is None:
+            return authority == "*"
+        if not self._chosen:
+            return host == self._host or is_loopback(host)
+        name = host.lower().removesuffix(".")
+        return name in self._names or name.endswith(self._endings)
 
 
 def reachable(host: str) -> str:
@@ -62,12 +74,13 @@ def reachable(host: str) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def _host_of(authority: str) -> str | None:
-    """Return the host of a Host header or a request target, None where it has none."""
-    try:
-        return URL(authority, encoded=True).host
-    except ValueError:
-        return None
+def host_of(authority: str) -> str | None:
+    """Return the host of a Host header or a request target, None where it has none, or is no address of HTTP."""
+    with contextlib.suppress(ValueError):
+        url = URL(authority, encoded=True)
+        if url.scheme in ("", "http", "https"):
+            return url.host
+    return None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -19,6 +19,7 @@ from core.errors import Invalid, JobNotFound, PlantroomError, PluginError, TooMa
 from core.events import EventBus, JobChanged
 from core.owner import owned_by
 from core.plugin import JobKind
+from core.request_ids import request_id, working_for
 from core.tasks import end_tasks
 
 WORKERS = 4
@@ -57,6 +58,7 @@ class Job:
     """One piece of work; times are UTC seconds, ``progress`` is 0 to 1, a lower ``priority`` runs first.
 
     ``time_left_s`` is what its phase will take if it goes on as it did so far, None while that cannot be told.
+    ``request_id`` is that of the request that made it: it is on all that the job logs.
     """
 
     id: str
@@ -78,6 +80,7 @@ class Job:
     error: PlantroomError | None = None
     started_at: float | None = None
     ended_at: float | None = None
+    request_id: str | None = attrs.field(factory=request_id)
 
 
 class Jobs(Protocol):
@@ -245,7 +248,10 @@ class MemoryJobs:
         while self._queue and len(self._running) < self._workers and not self._closed:
             _priority, _order, job = heapq.heappop(self._queue)
             job.state = JobState.RUNNING
-            with owned_by(None):  # whoever asks: the run is the kernel's
+            with (
+                owned_by(None),
+                working_for(job.request_id),
+            ):  # whoever asks, or has just ended: the run is the kernel's
                 task = asyncio.create_task(self._run(job), name=f"job:{job.kind}")
             self._running[job.id] = task
             task.add_done_callback(functools.partial(self._ended, job))

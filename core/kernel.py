@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -13,7 +13,7 @@ import attrs
 import structlog
 
 from core import __version__, log
-from core.access import Doorkeeper, access
+from core.access import access
 from core.api import Parts, kernel_routes
 from core.api.idempotency import Idempotency
 from core.api.metrics import ServerFigures
@@ -21,26 +21,31 @@ from core.api.system import SystemFacts
 from core.clock import Clock, SystemClock
 from core.commands import Commands
 from core.defaults import in_memory_services
+from core.delivery import Deliveries
 from core.differences import Differences
-from core.errors import PluginError, PluginNotRunning
-from core.events import ClockStepped, EventBus, EventHandler, ReadingsChanged, Subscription
+from core.errors import PluginError
+from core.events import ClockStepped, EventBus, EventHandler, Subscription
 from core.exchange import Exchange
 from core.figures import kernel_metrics
 from core.jobs import MemoryJobs
+from core.known_points import KnownPoints
 from core.leases import Leases
+from core.log_levels import Levels
 from core.manager import LoadedPlugin, PluginManager, PluginState
+from core.outbox import Sender
 from core.persistence import MIGRATIONS, OWNER, Persistence
 from core.plugin import Context, logger
-from core.policies import Policy
 from core.poller import Poller, Repeated
 from core.polls import Polls
-from core.proxies import Proxies
+from core.pump import Surroundings
+from core.recording import RESUME_EVERY_S, Recording
+from core.redirect import redirecting
 from core.registry import Registry
 from core.reload import Reload
-from core.requests import Request
-from core.routes import Health, HealthCheck, Metric, Middleware, Route
+from core.routes import HealthCheck, Metric
 from core.scans import Scans
-from core.server import Server
+from core.served import keeper_of, own_routes, served_by
+from core.server import server_of
 from core.services import Services
 from core.settings import Settings
 from core.storage import StorageError, open_storage
@@ -67,11 +72,12 @@ class Kernel:
         self.services = attrs.evolve(self.defaults)
         self.poller = Poller(self.clock)
         self.jobs = MemoryJobs(self.clock, self.events)
+        self.levels = Levels(self._configure_log)
         self.manager = PluginManager(settings.plugins, self.events)
         self.leases = Leases(self.services.leadership, self.clock)
         self.polls = Polls(self.registry, self.poller, self.leases, self.clock, self.events)
         self.scans = Scans(self.registry, self.polls, self.poller, self.jobs, self.clock)
-        self.server = Server(settings.http, proxies=Proxies(settings.http.trusted_proxies))
+        self.server = server_of(settings.http)
         self._reload = Reload(self, reread or (lambda: settings))
         self._stopping = False
         self._reloads: set[asyncio.Task[Differences]] = set()
@@ -80,6 +86,10 @@ class Kernel:
             self.registry, self.poller, self.events, connections=lambda: self.server.connections
         )
         self._own_metrics += self.watchdog.metrics()
+        self._own_checks: list[HealthCheck] = []
+        if self.server.certificate is not None:
+            self._own_metrics += self.server.certificate.metrics()
+            self._own_checks.append(self.server.certificate.check(self.clock.utc))
         self._subscriptions: dict[str, list[Subscription]] = {}
         self._stack = AsyncExitStack()
 
@@ -102,6 +112,8 @@ class Kernel:
             await self.persistence.load()
             await self.server.start()
             stack.push_async_callback(self.server.stop)
+            if self.settings.http.redirect_port is not None:
+                await stack.enter_async_context(redirecting(self.settings.http, to=self.server))
             await self._bring_up(stack)
             self._stack = stack.pop_all()
         structlog.get_logger().info("ready", url=self.url, devices=len(self.registry.device_ids()))
@@ -110,6 +122,7 @@ class Kernel:
         self.exchange = Exchange(self.registry, self.polls, self.clock)
         self.commands = Commands(self.registry, self.polls, self.leases, self.storage, self.clock)
         await self.commands.load()
+        await self._prepare_deliveries()
         await self.manager.load(self.context)
         self.manager.choose_services(self.services)
         self.leases.use(self.services.leadership)
@@ -118,7 +131,9 @@ class Kernel:
         await stack.enter_async_context(self.leases.holding([]))
         stack.push_async_callback(self._stop_plugins)
         stack.push_async_callback(self._save_all)
-        for part in (self.exchange.close, self.commands.close, self.jobs.close, self.poller.stop):
+        for part in (
+            self.exchange.close, self.commands.close, self.deliveries.close, self.jobs.close, self.poller.stop,
+        ):  # fmt: skip
             stack.push_async_callback(part)
         self._keep_house()
         self.poller.start()
@@ -126,6 +141,15 @@ class Kernel:
         await self.use(self.manager, self.settings)
         await self.manager.start(self)
         await self.opened()
+
+    async def _prepare_deliveries(self) -> None:
+        self.installation_id = await self.persistence.installation_id()
+        sender = Sender(self.installation_id, self.settings.site)
+        self.deliveries = Deliveries(
+            Surroundings(self.services, self.registry, sender, self.clock),
+            read_names=self.persistence.sink_names, keep_names=self.persistence.keep_sink_names,
+        )  # fmt: skip
+        self._own_metrics += self.deliveries.metrics()
 
     async def _stop_plugins(self) -> None:
         await end_tasks(self._reloads)
@@ -165,15 +189,31 @@ class Kernel:
     async def use(self, manager: PluginManager, settings: Settings) -> None:
         """Let these plugins be those of the house, before they start."""
         gone = [plugin.name for plugin in self.manager if plugin.name not in manager.plugins]
+        history = self.services.history
         self.manager, self.settings = manager, settings
-        processors = [each for plugin in manager for each in plugin.many("register_log_processors")]
-        log.configure(settings.log, processors)
+        self._configure_log()
         for field in attrs.fields(Services):
             setattr(self.services, field.name, getattr(self.defaults, field.name))
         manager.choose_services(self.services)
+        if self.services.history is not history:
+            await self.deliveries.pause()
         await self.leases.release(gone)
         await self.leases.hold([plugin.name for plugin in manager])
+        await self.server.follow_certificate()
         self.parts = attrs.evolve(self.parts, manager=manager)
+
+    def _configure_log(self) -> None:
+        """Log as the settings of the moment, the plugins and the levels say."""
+        answers = {
+            hook: [each for plugin in self.manager for each in plugin.many(hook)]
+            for hook in ("register_log_processors", "register_log_sinks")
+        }
+        log.configure(
+            self.settings.log,
+            answers["register_log_processors"],
+            sinks=answers["register_log_sinks"],
+            levels=self.levels,
+        )
 
     def hold(self, prefixes: Iterable[str]) -> None:
         """Let requests whose path begins like this wait until the house is `opened`."""
@@ -189,6 +229,8 @@ class Kernel:
                     logger(plugin.name).warning("service_falls_back", service=field.name)
         if not self._stopping:
             await self.server.swap(self._application(self.manager, self.manager.running))
+            running = [plugin.name for plugin in self.manager.running]
+            await self.deliveries.resume(configured=self.manager.plugins, running=running)
 
     def _application(self, manager: PluginManager, plugins: Iterable[LoadedPlugin]) -> Application:
         """Build the web application of these plugins; raises PluginError where two of them do not fit together."""
@@ -197,10 +239,14 @@ class Kernel:
         owners = {id(route): owner for owner, route in served}
         doorkeepers = [keeper_of(plugin) for plugin in manager if plugin.entry.keeps_the_door]
         guard = access(doorkeepers, self.registry, lambda route: owners[id(route)])
-        return build_application(served, [self.parts.figures.policy, guard, *parts], secured=bool(doorkeepers))
+        around = [self.parts.figures.policy, guard, *parts]
+        http = self.settings.http
+        return build_application(
+            served, around,
+            max_body_bytes=http.max_body, body_timeout_s=http.deadlines.body_s, secured=bool(doorkeepers),
+        )  # fmt: skip
 
     async def _parts(self) -> Parts:
-        installation_id = await self.persistence.installation_id()
         secret = await self.persistence.fact("cursor_secret", lambda: secrets.token_hex(32))
         return Parts(
             clock=self.clock,
@@ -209,25 +255,28 @@ class Kernel:
             commands=self.commands,
             jobs=self.jobs,
             scans=self.scans,
+            deliveries=self.deliveries,
             manager=self.manager,
+            services=self.services,
+            checks=self._own_checks,
             figures=ServerFigures(self.clock),
             idempotency=Idempotency(self.clock),
             metrics=self.metrics,
             reload=self.reload,
-            facts=SystemFacts(__version__, self.settings.site, installation_id),
+            facts=SystemFacts(__version__, self.settings.site, self.installation_id),
             secret=bytes.fromhex(secret),
         )
 
     def _keep_house(self) -> None:
         """Save what changed, feed the history, and watch the clock."""
-        self._subscribe("core", EventHandler(ReadingsChanged, self._remember, queue=10_000))
+        recording = Recording(self.registry, self.services)
+        for handler in recording.handlers:
+            self._subscribe("core", handler)
+        self.poller.add(Repeated("core.recording", "core", RESUME_EVERY_S, recording.resume))
         self._drift = self.clock.utc() - self.clock.monotonic()
         save = self.poller.add(Repeated("core.save", "core", SAVE_EVERY_S, self.persistence.save))
         self.registry.on_change.append(lambda _devices: self.poller.soon(save))
         self.poller.add(Repeated("core.clock", "core", CLOCK_CHECK_EVERY_S, self._check_clock))
-
-    async def _remember(self, event: ReadingsChanged) -> None:
-        await self.services.history.append([event.batch])
 
     async def _check_clock(self) -> None:
         drift = self.clock.utc() - self.clock.monotonic()
@@ -256,6 +305,10 @@ class Kernel:
             seen=self.polls.seen,
             found=functools.partial(self.scans.take, name),
             live=lambda points, every: self.polls.live(name, points, every),
+            site=self.settings.site,
+            log_levels=self.levels,
+            points=KnownPoints(self.registry),
+            installation_id=self.installation_id,
         )
 
     async def admit(self, plugin: LoadedPlugin) -> None:
@@ -275,9 +328,13 @@ class Kernel:
         for handler in plugin.many("register_event_handlers"):
             self._subscribe(name, handler)
         self.polls.add_plugin(name)
-        plugin.poller_checks = tuple(
-            HealthCheck(f"poller {poller.name}", functools.partial(_poller_health, self.polls.add_poller(name, poller)))
-            for poller in plugin.many("register_pollers")
+        pollers = plugin.many("register_pollers")
+        plugin.kernel_checks = (
+            *(HealthCheck(f"poller {each.name}", self.polls.add_poller(name, each).health) for each in pollers),
+            *(
+                HealthCheck(f"sink {each.name}", each.health)
+                for each in self.deliveries.add(name, plugin.many("register_sinks"), plugin.belongings)
+            ),
         )
         driver = plugin.answers.get("register_driver")
         if driver is not None:
@@ -286,6 +343,9 @@ class Kernel:
 
     async def dismiss(self, plugin: LoadedPlugin) -> None:
         """Take a plugin's answers out of use."""
+        await self.deliveries.remove(plugin.name)
+        if "provide_history" in plugin.answers:
+            await self.deliveries.pause()
         self.polls.remove_plugin(plugin.name)
         self.jobs.unregister(plugin.name)
         for subscription in self._subscriptions.pop(plugin.name, []):
@@ -301,65 +361,3 @@ class Kernel:
         for plugin in self.manager.running:
             for metric in plugin.many("register_metrics"):
                 yield plugin.name, metric
-
-
-def served_by(
-    kernel: Iterable[Route], plugins: Iterable[LoadedPlugin]
-) -> tuple[list[tuple[str, Route]], list[Middleware | Policy]]:
-    """Put together what is served: routes with their owners, and what plugins put around them."""
-    routes = [("core", route) for route in kernel]
-    parts: list[Middleware | Policy] = []
-    for plugin in plugins:
-        routes.extend(own_routes(plugin))
-        parts.extend(plugin.many("register_middlewares"))
-    return routes, parts
-
-
-def keeper_of(plugin: LoadedPlugin) -> Doorkeeper:
-    """Make of a plugin what is asked who somebody is."""
-    return Doorkeeper(plugin.name, lambda: plugin.state is PluginState.RUNNING, plugin.many("register_authenticators"))
-
-
-def own_routes(plugin: LoadedPlugin) -> list[tuple[str, Route]]:
-    """Return a plugin's routes, below its own address."""
-    at = f"/api/v1/{plugin.name}"
-    return [
-        (
-            plugin.name,
-            attrs.evolve(
-                route,
-                path=at + route.path,
-                handler=_while_running(plugin, route.handler),
-                at_once=_if_running(plugin, route.at_once),
-            ),
-        )
-        for route in plugin.many("register_routes")
-    ]
-
-
-def _if_running(plugin: LoadedPlugin, at_once: Callable[..., Any] | None) -> Callable[..., Any] | None:
-    if at_once is None:
-        return None
-    return lambda **arguments: at_once(**arguments) if plugin.state is PluginState.RUNNING else None
-
-
-def _poller_health(item: Repeated) -> tuple[Health, str]:
-    """Say how a plugin's poller does."""
-    if item.last_error is not None:
-        return Health.DEGRADED, item.last_error
-    if item.skipped:
-        return Health.DEGRADED, f"a run has not returned, {item.skipped} turns were skipped"
-    return Health.OK, f"polls every {item.interval:g} s"
-
-
-def _while_running(plugin: LoadedPlugin, handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def handle(request: Request, **arguments: Any) -> Any:
-        if plugin.state is not PluginState.RUNNING:
-            raise PluginNotRunning(f"{plugin.name} does not run; see GET /api/v1/plugins/{plugin.name}.")
-        plugin.requests += 1
-        try:
-            return await handler(request, **arguments)
-        finally:
-            plugin.request_ended()
-
-    return handle

@@ -10,6 +10,7 @@ from typing import Any
 from core.belongings import Belongings, note_tasks
 from core.errors import PluginError
 from core.owner import owned_by
+from core.request_ids import working_for
 from core.tasks import GIVEN_UP_AFTER_S
 
 
@@ -66,7 +67,7 @@ class Life:
             raise failure
 
     async def _run(self, up: asyncio.Future[None]) -> None:
-        with owned_by(self._belongings):
+        with owned_by(self._belongings), working_for(None):  # it outlives the request that may have started it
             async with self._lifespan:
                 up.set_result(None)
                 await self._leave.wait()

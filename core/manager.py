@@ -42,8 +42,9 @@ class PluginState(enum.StrEnum):
 
 @attrs.define(eq=False)
 class LoadedPlugin:
-    """A plugin with its answers to the hooks and its state; ``poller_checks`` tell how its own pollers do.
+    """A plugin with its answers to the hooks and its state.
 
+    ``kernel_checks`` tell how what the kernel does for it goes, its own pollers and its sinks.
     ``keeper`` is told when its lifespan ends by itself; ``requests`` counts those that its routes are answering.
     """
 
@@ -53,7 +54,7 @@ class LoadedPlugin:
     error: str | None = None
     answers: dict[str, Any] = attrs.field(factory=dict)
     requires: tuple[str, ...] = ()
-    poller_checks: tuple[HealthCheck, ...] = ()
+    kernel_checks: tuple[HealthCheck, ...] = ()
     requests: int = 0
     life: Life | None = attrs.field(default=None, repr=False)
     keeper: PluginManager | None = attrs.field(default=None, repr=False)
@@ -73,8 +74,8 @@ class LoadedPlugin:
 
     @property
     def checks(self) -> tuple[HealthCheck, ...]:
-        """Looks at how the plugin does: its own, and one for each of its pollers."""
-        return (*self.many("register_health_checks"), *self.poller_checks)
+        """Looks at how the plugin does: its own, and one for each of its pollers and sinks."""
+        return (*self.many("register_health_checks"), *self.kernel_checks)
 
     def leave_out(self, error: BaseException) -> None:
         """Note that it cannot be started, and forget what it has answered."""
@@ -257,7 +258,7 @@ class PluginManager:
 
         Requests that a plugin's routes are answering have ``finish_s`` seconds to end.
         """
-        sorter = TopologicalSorter({plugin.name: self._needed_by(plugin) for plugin in self})
+        sorter = TopologicalSorter({plugin.name: self._left_before(plugin) for plugin in self})
         sorter.prepare()
         while sorter.is_active():
             ready = sorter.get_ready()
@@ -328,6 +329,14 @@ class PluginManager:
 
     def _needed_by(self, plugin: LoadedPlugin) -> list[str]:
         return [other.name for other in self if plugin.name in other.requires]
+
+    def _left_before(self, plugin: LoadedPlugin) -> list[str]:
+        """Name those that are left before a plugin: what needs it, and all others where it takes what they log."""
+        if "register_log_sinks" in plugin.answers and not plugin.requires:
+            return [
+                each.name for each in self if "register_log_sinks" not in each.answers or plugin.name in each.requires
+            ]
+        return self._needed_by(plugin)
 
     def _runs(self, name: str) -> bool:
         return name in self.plugins and self.plugins[name].state is PluginState.RUNNING

@@ -89,6 +89,8 @@ class Source(enum.IntEnum):
     COV = 1
     READ = 2
     WRITE = 3
+    IMPORTED = 4
+    TREND_LOG = 5
 
 
 class DeviceStatus(enum.StrEnum):

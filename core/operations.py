@@ -27,9 +27,9 @@ from core.errors import (
     UnsupportedMediaType,
 )
 from core.json_schema import Schemas, default_of, example_of, fields_of
-from core.problem import Misdirected, RequestTimedOut
+from core.problem import Misdirected, Overdue, RequestTimedOut
 from core.reference import entry_of
-from core.routes import Header, Link, Route
+from core.routes import Header, Link, Media, Route
 from core.serialize import UNSET, Unset, all_optional, field
 from core.structure import FieldInfo, info_of
 
@@ -103,12 +103,12 @@ class Operations:
             "tags": [tag_of(owner, route)],
             "operationId": self._ids[route.method, route.path],
             "summary": route.summary,
-            "description": route.description or route.summary,
+            "description": _description(route),
             "parameters": self._parameters(owner, route),
             "responses": self._answers(owner, route),
         }
         if route.body is not None:
-            content = self._content(owner, route.body, taken=True)
+            content = self._content(owner, route.body, taken=True) | _as_text(route.takes_also)
             operation["requestBody"] = {"required": not all_optional(route.body), "content": content}
         if self._schemes:
             operation["security"] = [] if route.role is None else [{name: [route.role]} for name in self._schemes]
@@ -172,7 +172,7 @@ class Operations:
 
     def _answer_content(self, owner: str, route: Route) -> dict[str, Any]:
         if route.answer is not None:
-            return self._content(owner, route.answer, taken=False)
+            return self._content(owner, route.answer, taken=False) | _as_text(route.answers_also)
         schema = {} if route.media_type == "application/json" else {"type": "string"}
         return {route.media_type: {"schema": schema} | ({} if route.example is None else {"example": route.example})}
 
@@ -187,6 +187,8 @@ class Operations:
         errors = [*self._errors, *route.errors]
         if route.body is not None:
             errors += [MalformedBody, UnsupportedMediaType]
+        if route.timeout_s is not None:
+            errors.append(Overdue)
         if _names_in(route.path):
             errors.append(NotFound)
         if route.role is not None:
@@ -221,6 +223,11 @@ class Operations:
         }
 
 
+def _as_text(media: Iterable[Media]) -> dict[str, Any]:
+    """Describe media types of which a schema says nothing."""
+    return {each.type: {"schema": {"type": "string"}, "example": each.example} for each in media}
+
+
 def _is_read(route: Route) -> bool:
     """Tell whether answers have an ETag."""
     return route.method == "GET" and route.status == HTTPStatus.OK and route.media_type == "application/json"
@@ -246,6 +253,14 @@ def tag_of(owner: str, route: Route) -> str:
         return owner
     resource = route.path.removeprefix(PREFIX).partition("/")[0] if route.path.startswith(PREFIX) else ""
     return resource if resource.isidentifier() else "system"
+
+
+def _description(route: Route) -> str:
+    """Say what a route does, and what it takes less or more of than others."""
+    text = route.description or route.summary
+    if route.max_body_bytes is None:
+        return text
+    return f"{text.rstrip('.')}. The body may have {route.max_body_bytes:,} bytes."
 
 
 def _operation_ids(routes: Iterable[Route]) -> dict[tuple[str, str], str]:

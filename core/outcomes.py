@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from core.errors import DeviceError, DeviceOffline, DeviceTimeout, NotSent, PlantroomError, every_error
@@ -42,9 +42,10 @@ def perhaps(error: Exception) -> dict[str, Any] | None:
     return None
 
 
-def is_silence(outcome: Outcome) -> bool:
-    """Tell whether the device has fallen silent, so that nothing more is sent to it."""
-    return isinstance(outcome.error if isinstance(outcome, Taken) else outcome, DeviceTimeout)
+def silence_in(outcomes: Iterable[Outcome]) -> DeviceTimeout | None:
+    """Return the error that tells that the device has fallen silent, so that nothing more is sent to it."""
+    errors = (outcome.error if isinstance(outcome, Taken) else outcome for outcome in outcomes)
+    return next((error for error in errors if isinstance(error, DeviceTimeout)), None)
 
 
 def error_in(result: Mapping[str, Any]) -> PlantroomError | None:

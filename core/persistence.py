@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import attrs
@@ -11,9 +11,9 @@ import orjson
 from cattrs.preconf.orjson import make_converter
 
 from core.clock import Clock
-from core.current import StoredReading
 from core.model import Device, Point
 from core.plugin import Migration
+from core.readings import StoredReading
 from core.registry import DeviceEntry, Overrides, PointEntry, Registry
 from core.storage import Storage
 
@@ -102,6 +102,14 @@ class Persistence:
     async def installation_id(self) -> str:
         """Return the installation's UUID, made once in its data directory."""
         return await self.fact("installation_id", uuid.uuid4)
+
+    async def sink_names(self) -> set[str]:
+        """Return the names of the sinks that have a cursor in the history."""
+        return set(orjson.loads(await self.fact("sinks", lambda: "[]")))
+
+    async def keep_sink_names(self, names: Collection[str]) -> None:
+        """Note the names of the sinks that have one from now on."""
+        await self._storage.write(("INSERT OR REPLACE INTO facts VALUES ('sinks', ?)", [(_text(sorted(names)),)]))
 
     async def save(self, *, everything: bool = False) -> None:
         """Write what changed since the last call; with ``everything`` also when each reading was last confirmed."""

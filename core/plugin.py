@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
@@ -11,6 +11,7 @@ import attrs
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from core.caches import Fills
 from core.callers import call_of_request, principal_of, spend
 from core.clock import Clock
 from core.errors import (
@@ -34,6 +35,8 @@ from core.errors import (
 )
 from core.events import EventBus, EventHandler
 from core.hookspecs import hookimpl
+from core.log_levels import Levels, LogLevels
+from core.log_sinks import LogSink
 from core.model import (
     Command,
     Deed,
@@ -55,25 +58,33 @@ from core.owner import owned_by
 from core.policies import Authenticator, Call, Policy, Steps, Work, call_of
 from core.principals import ANONYMOUS, Principal, PrincipalKind, Role, Scope
 from core.proxies import within
-from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
-from core.routes import Header, Health, HealthCheck, Link, Metric, Middleware, Phase, Route, from_aiohttp
+from core.readings import Chunk, PointGroup, ReadingBatch, Row, StoredReading, batch_of
+from core.replies import Answer, Reply
+from core.routes import Cached, Header, Health, HealthCheck, Link, Media, Metric, Middleware, Phase, Route, from_aiohttp
+from core.samples import Committed, Lost, PointSamples, Position, Sample, Samples
 from core.serialize import FieldInfo, field
 from core.services import Allowance, ScanReport, ScanRequest, Services
+from core.sinks import Delivery, Receiver, Sink
+from core.weaknesses import Weakness
 
 __all__ = [
     "ANONYMOUS",
     "API_VERSION",
     "Allowance",
+    "Answer",
     "Authenticator",
+    "Cached",
     "Call",
     "Chunk",
     "CliCommand",
     "Clock",
     "Command",
     "Commands",
+    "Committed",
     "Context",
     "CredentialsRequired",
     "Deed",
+    "Delivery",
     "Device",
     "DeviceRefused",
     "DeviceTimeout",
@@ -92,6 +103,10 @@ __all__ = [
     "JobKind",
     "Kind",
     "Link",
+    "LogLevels",
+    "LogSink",
+    "Lost",
+    "Media",
     "Metric",
     "Middleware",
     "Migration",
@@ -105,27 +120,37 @@ __all__ = [
     "Point",
     "PointGroup",
     "PointNotFound",
+    "PointSamples",
+    "Points",
     "Policy",
     "Poller",
+    "Position",
     "Principal",
     "PrincipalKind",
     "Priorities",
     "PriorityNotAllowed",
     "ReadingBatch",
     "Reason",
+    "Receiver",
+    "Reply",
     "RequestError",
     "Role",
     "Route",
     "Row",
+    "Sample",
+    "Samples",
     "ScanReport",
     "ScanRequest",
     "Scope",
+    "Sink",
     "Source",
     "Steps",
+    "StoredReading",
     "Taken",
     "TooManyRequests",
     "Value",
     "ValueNotSuitable",
+    "Weakness",
     "Work",
     "WriteResult",
     "Written",
@@ -144,7 +169,7 @@ __all__ = [
 
 ConfigT = TypeVar("ConfigT")
 
-API_VERSION = 2
+API_VERSION = 4
 """What this Plantroom offers to plugins; it grows when something is added or changed."""
 
 Polled: TypeAlias = Mapping[Point, Value] | ReadingBatch | None
@@ -243,6 +268,45 @@ class Commands(Protocol):
         ...
 
 
+class Points(Protocol):
+    """Everybody's points, by slot, for plugins that deal with the readings of the whole house."""
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each change of what points are."""
+        ...
+
+    def point(self, slot: int) -> Point | None:
+        """Return the point of a slot as it was last described; None where there is none any more."""
+        ...
+
+    def tags(self, slot: int) -> tuple[str, ...]:
+        """Return a point's tags and its device's."""
+        ...
+
+    def confirmed(self, slot: int) -> StoredReading | None:
+        """Return what a point that is polled reads, in columns; None where it has never been read."""
+        ...
+
+
+class NoPoints:
+    """A house without any."""
+
+    version = 0
+
+    def point(self, _slot: int) -> Point | None:
+        """Return None."""
+        return None
+
+    def tags(self, _slot: int) -> tuple[str, ...]:
+        """Return none."""
+        return ()
+
+    def confirmed(self, _slot: int) -> StoredReading | None:
+        """Return None."""
+        return None
+
+
 @attrs.frozen
 class Context:
     """What the kernel lends a plugin.
@@ -250,7 +314,9 @@ class Context:
     ``publish`` hands in readings that arrive by themselves. ``seen`` tells of a sign of life of a device, which is
     then polled at once if it was offline. ``found`` hands over a device with its points outside of scans. ``live`` says
     of points that their devices tell of each change, so that they are polled only each so many seconds, to verify that;
-    None: they are polled at their interval again.
+    None: they are polled at their interval again. ``site`` is the installation's short name; ``log_levels`` say how
+    much is logged of whom. ``points`` are those of the whole house, by slot. ``installation_id`` is a UUID, made
+    once in the data directory.
     """
 
     name: str
@@ -265,6 +331,27 @@ class Context:
     seen: Callable[[str], None]
     found: Callable[[Inventory], object] = lambda _inventory: None
     live: Callable[[Iterable[Point], float | None], None] = lambda _points, _every: None
+    site: str = "local"
+    log_levels: LogLevels = attrs.field(factory=Levels)
+    points: Points = attrs.field(factory=NoPoints)
+    installation_id: str = ""
+    _fills: Fills = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: Fills(lambda: self.services.cache), True)
+    )
+
+    async def cached(
+        self, key: str, fill: Callable[[], Awaitable[bytes]], *, ttl_s: float, tags: Collection[str] = ()
+    ) -> bytes:
+        """Return what the house's cache has under a key of this plugin, or else fetch it, once for all who ask by now.
+
+        It is kept for ``ttl_s`` seconds, unless `forget` is told one of its tags before. Raises what ``fill`` raises.
+        """
+        own = [f"{self.name}|{tag}" for tag in tags]
+        return await self._fills.get(f"{self.name}|{key}", fill, ttl_s=ttl_s, tags=own)
+
+    async def forget(self, tag: str) -> None:
+        """Forget all that `cached` keeps with a tag."""
+        await self.services.cache.forget(f"{self.name}|{tag}")
 
     def device(self, key: str, *, name: str = "", **fields: Any) -> Device:
         """Describe a device of this plugin; ``fields`` are those of `Device`."""
@@ -292,6 +379,6 @@ class Plugin(Generic[ConfigT]):
 
 
 def logger(name: str) -> FilteringBoundLogger:
-    """Return a logger that says which plugin speaks."""
-    bound: FilteringBoundLogger = structlog.get_logger().bind(plugin=name)
-    return bound
+    """Return a logger that says which plugin speaks, and follows whatever is changed of the log."""
+    lasting: FilteringBoundLogger = structlog.get_logger(plugin=name)
+    return lasting

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 import attrs
@@ -13,6 +14,7 @@ from multidict import CIMultiDict
 from core.errors import PlantroomError
 from core.principals import Principal
 from core.proxies import NO_PROXIES, Proxies
+from core.replies import Reply
 from core.routes import Phase, Route
 
 
@@ -24,7 +26,12 @@ class Work(enum.StrEnum):
     SCAN = "scan"
 
 
-Meter: TypeAlias = Callable[[Work, int], Awaitable[None] | None]
+Meter: TypeAlias = "Callable[[Call, Work, int], Awaitable[None] | None]"
+
+
+def _nothing_at(_path: str) -> Collection[str]:
+    """Tell nothing: a route was found, or nobody serves."""
+    return ()
 
 
 @attrs.define(eq=False)
@@ -33,10 +40,13 @@ class Call:
 
     ``path`` is percent-encoded, ``query`` what follows its question mark; ``headers`` take names in any case; ``peer``
     is the IP address of the connection. ``route`` is None where nothing is at the path; ``arguments`` are its parts by
-    name. ``started`` counts as `time.perf_counter`. ``principal`` is known from phase AUTH on.
+    name; where it is None, ``methods_at`` tells which methods a path takes. ``started`` counts as `time.perf_counter`.
+    ``principal`` is known from phase AUTH on.
 
-    What is put into ``answer_headers`` is sent with whatever the request is answered. ``meter`` is asked before the
-    field bus is made to work for the request; it raises TooManyRequests.
+    What is put into ``answer_headers`` is sent with whatever the request is answered; ``remarks`` are names and texts
+    that the log tells of it, such as ``("cache", "hit")``. ``meter`` is asked, with the
+    call, before the field bus is made to work for it, and raises TooManyRequests. Nothing in a call may lead back to
+    the call: each request would be left to the garbage collector.
     """
 
     method: str
@@ -46,41 +56,49 @@ class Call:
     peer: str
     request_id: str
     route: Route | None = None
-    arguments: Mapping[str, str] = attrs.field(factory=dict)
+    arguments: Mapping[str, str] = MappingProxyType({})
     encrypted: bool = False
     proxies: Proxies = NO_PROXIES
     started: float = attrs.field(factory=time.perf_counter)
     principal: Principal | None = None
     answer_headers: list[tuple[str, str]] = attrs.field(factory=list)
     meter: Meter | None = None
+    methods_at: Callable[[str], Collection[str]] = _nothing_at
+    remarks: list[tuple[str, str]] = attrs.field(factory=list)
     _client: str | None = None
 
     @property
     def client(self) -> str:
         """The IP address that the request comes from: the peer's, or what trusted proxies say of theirs."""
         if self._client is None:
-            self._client = self.proxies.client(self.peer, self.headers)
+            self._client = self.proxies.client(self.peer, self.headers) if self.proxies.networks else self.peer
         return self._client
 
     @property
     def secure(self) -> bool:
         """Whether the client's connection is encrypted: ours, or a trusted proxy's."""
-        return self.encrypted or self.proxies.secure(self.peer, self.headers)
+        return self.encrypted or (bool(self.proxies.networks) and self.proxies.secure(self.peer, self.headers))
+
+
+Before: TypeAlias = "Reply | Awaitable[Reply | None] | None"
 
 
 @attrs.frozen
 class Steps:
     """What a policy does about the requests of one route, each step synchronous, and none of them slow.
 
-    ``before`` lets the request pass by returning, refuses it by raising PlantroomError, and is awaited where it
-    answers something to await. ``refused`` is told of an error from further inside and answers it, or another one in
-    its place. ``after`` is told the status. ``headers`` are on every answer that has none of that name.
+    ``before`` lets the request pass by returning None, answers it by returning a Reply, so that nothing further inside
+    is asked, and refuses it by raising PlantroomError; where it answers something to await, that is what counts.
+    ``replied`` is shown the reply that was made further inside, before If-None-Match is looked at; one that is a
+    response of aiohttp's it is not shown. ``refused`` is told of an error from further inside and answers it, or
+    another one in its place. ``after`` is told the status. ``headers`` are on every answer that has none of that name.
     """
 
-    before: Callable[[Call], Awaitable[None] | None] | None = None
+    before: Callable[[Call], Before] | None = None
     refused: Callable[[Call, PlantroomError], PlantroomError] | None = None
     after: Callable[[Call, int], None] | None = None
     headers: Mapping[str, str] = attrs.field(factory=dict)
+    replied: Callable[[Call, Reply], None] | None = None
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ import structlog
 from core.clock import Clock
 from core.errors import PlantroomError, PluginError
 from core.owner import owned_by
+from core.routes import Health
 from core.tasks import end_tasks
 
 BREAK_AFTER = 3
@@ -51,6 +52,14 @@ class Repeated:
     skipped: int = 0
     late: bool = False
     last_error: str | None = None
+
+    def health(self) -> tuple[Health, str]:
+        """Say how it does."""
+        if self.last_error is not None:
+            return Health.DEGRADED, self.last_error
+        if self.skipped:
+            return Health.DEGRADED, f"a run has not returned, {self.skipped} turns were skipped"
+        return Health.OK, f"polls every {self.interval:g} s"
 
 
 class Poller:

@@ -6,13 +6,14 @@ import asyncio
 import itertools
 from array import array
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 import structlog
 
 from core.clock import Clock
 from core.deadlines import Deadlines
 from core.errors import DeviceTimeout, PlantroomError, PluginError
-from core.events import EventBus, ReadingsChanged
+from core.events import DeviceAsked, EventBus, ReadingsChanged
 from core.leases import Leases
 from core.model import Device, DeviceStatus, Point, Source
 from core.plugin import Polled
@@ -20,6 +21,7 @@ from core.plugin import Poller as PluginPoller
 from core.poller import Poller, Repeated
 from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
 from core.registry import DeviceEntry, PointEntry, Registry
+from core.request_ids import request_ids, working_for
 from core.services import Driver, Patience, PointConfiguration, Watching
 
 DEFAULT_INTERVAL_S = 10.0
@@ -203,7 +205,8 @@ class Polls:
         if known is not None and (known.device, known.points, known.slots) == (device, group.points, slots):
             return
         try:
-            driver.watch(group)
+            with working_for(None):  # watching goes on when the request is answered that found the points
+                driver.watch(group)
         except Exception as error:  # a plugin's code: what it cannot watch is polled
             log = structlog.get_logger().bind(plugin=device.plugin, device=device.id)
             log.exception("watch_failed", error=str(error))
@@ -252,17 +255,33 @@ class Polls:
                 batches = await driver.read(group)
         except (DeviceTimeout, TimeoutError) as error:
             self._note_silence(entry, error)
+            self.asked(entry, "read", len(group.points), self._clock.monotonic() - started, error)
             raise
         except PlantroomError as error:
             entry.last_error = str(error)
             raise
         elapsed = self._clock.monotonic() - started
+        self.asked(entry, "read", len(group.points), elapsed)
         self.answered(entry, latency_s=elapsed / max(1, len(batches)), by=group)
         for batch in batches:
             self.apply(batch)
         if batches and all(len(batch.errors) == len(batch.chunk.slots) for batch in batches):
             entry.last_error = str(next(iter(batches[0].errors.values()), None) or entry.last_error)
         return batches
+
+    def asked(
+        self,
+        entry: DeviceEntry,
+        what: Literal["read", "write"],
+        points: int,
+        seconds: float,
+        error: BaseException | None = None,
+    ) -> None:
+        """Tell who wants to know what a device was asked for, how long that took, and how it ended."""
+        if self._events.wanted(DeviceAsked):
+            told = None if error is None else str(error) or "The device did not answer in time."
+            plugin = entry.device.plugin
+            self._events.publish(DeviceAsked(entry.id, plugin, what, points, seconds, request_ids(), told))
 
     def _note_silence(self, entry: DeviceEntry, error: Exception) -> None:
         if entry.status is not DeviceStatus.OFFLINE:

@@ -65,7 +65,7 @@ class Scope:
         return "; ".join(f"{name} {', '.join(values)}" for name, values in parts if values) or "everything"
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)  # kept answers are found by it
 class Principal:
     """Who a request is from.
 

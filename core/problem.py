@@ -16,6 +16,7 @@ from core.errors import (
     FieldFault,
     Invalid,
     MethodNotAllowed,
+    NotAcceptable,
     NotFound,
     PermissionDenied,
     PlantroomError,
@@ -47,6 +48,19 @@ class RequestTimedOut(RequestError):
     example = Example("The body did not arrive within 60 s.", "/api/v1/writes")
 
 
+class Overdue(Unavailable):
+    """What was to answer did not do so in the time that its route has; whether it did its work is not known."""
+
+    code = "request.overdue"
+    title = "There was no answer in time"
+    causes = any_of(
+        "What the route waits for, such as another server, is slow or does not answer.",
+        "A plugin's handler waits for something that never comes.",
+    )
+    remedy = "Look whether it was done, then try again; the log tells of the request by its id."
+    example = Example("There was no answer within 10 s.", "/api/v1/weather/forecast")
+
+
 class Misdirected(RequestError):
     """The request names a host that this server is not."""
 
@@ -55,6 +69,7 @@ class Misdirected(RequestError):
     title = "Misdirected request"
     causes = any_of(
         "Plantroom serves this machine only, and a proxy passes its own public name on as the Host header.",
+        "`http.hosts` lists the names that it answers to, and this one is not among them.",
         "A web page has pointed a name of its own at this machine, to reach what it should not.",
     )
     remedy = "Use the address that Plantroom prints when it is ready; let a proxy send that one as the Host."
@@ -68,6 +83,7 @@ _BY_STATUS: dict[int, type[PlantroomError]] = {
         PermissionDenied,
         NotFound,
         MethodNotAllowed,
+        NotAcceptable,
         Conflict,
         BodyTooLarge,
         UnsupportedMediaType,

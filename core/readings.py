@@ -92,6 +92,21 @@ class ReadingBatch:
         return sorted(rows)
 
 
+@attrs.frozen
+class StoredReading:
+    """A point's current reading as storage keeps it; times are UTC seconds."""
+
+    slot: int
+    value: float | None
+    text: str | None
+    integer: str | None
+    reason: int
+    flags: int
+    source: int
+    time: float
+    changed_at: float
+
+
 @attrs.define
 class Row:
     """One value on its way into a batch."""
@@ -100,6 +115,14 @@ class Row:
     flags: Flag = Flag(0)
     error: PlantroomError | None = None
     reason: Reason | None = None
+
+    @classmethod
+    def of_stored(cls, stored: StoredReading) -> Row:
+        """Return what a stored reading says, but for time and source."""
+        value: Value = stored.text if stored.text is not None else stored.value
+        if stored.integer is not None:
+            value = int(stored.integer)
+        return cls(value, Flag(stored.flags), reason=Reason(stored.reason))
 
 
 def batch_of(chunk: Chunk, rows: Sequence[Row], *, time: float, source: Source) -> ReadingBatch:

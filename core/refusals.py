@@ -25,10 +25,10 @@ class RequestError(PlantroomError):
 
 
 class MalformedBody(RequestError):
-    """The body is not the JSON that its Content-Type promises."""
+    """The body is not what its Content-Type promises, which is JSON on nearly all addresses."""
 
     code = "request.malformed"
-    title = "Malformed JSON"
+    title = "Malformed body"
     causes = any_of(
         "The body is empty, cut short, or has a comma, quote or brace too many; the detail names line and column.",
         "It has NaN, Infinity, single quotes or comments, which JSON has not.",
@@ -202,6 +202,23 @@ class MethodNotAllowed(RequestError):
     example = Example("This address takes GET, HEAD.", "/api/v1/devices")
 
 
+class NotAcceptable(RequestError):
+    """The answer cannot be given in any of the media types that the Accept header takes."""
+
+    code = "request.not_acceptable"
+    status = 406
+    title = "Not acceptable"
+    causes = any_of(
+        "The Accept header names only types that this address does not answer, or is misspelt.",
+        "Parquet is asked for, and the package that writes it, an extra of Plantroom's, is not installed.",
+    )
+    remedy = "Accept one of the types that the detail names."
+    example = Example(
+        "Accept application/json, application/x-ndjson, text/csv or application/vnd.apache.parquet.",
+        "/api/v1/points/bacnet.2001.analog-input.1/history",
+    )
+
+
 class Conflict(RequestError):
     """The request does not fit the present state of what it names."""
 
@@ -236,7 +253,7 @@ class NotWritable(Conflict):
 
 
 class BodyTooLarge(RequestError):
-    """The body is longer than 1 MiB."""
+    """The body is longer than the route takes, or `http.max_body` allows: 1 MiB, unless something else is said."""
 
     code = "request.too_large"
     status = 413
@@ -244,6 +261,7 @@ class BodyTooLarge(RequestError):
     causes = any_of(
         "A batch with very long ids or values comes to more than 1 MiB, although 1,000 items are allowed.",
         "Something else than the JSON document was uploaded.",
+        "The route takes less than others do: its description in the API document says how much.",
     )
     remedy = "Split the request."
     example = Example("Maximum request body size 1048576 exceeded. Split the request.", "/api/v1/writes")

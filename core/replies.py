@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import formatdate
@@ -16,6 +17,8 @@ SERVER = "plantroom"
 _BODILESS = frozenset({204, 304})
 _STATUS_LINES = {int(status): f"{status.value} {status.phrase}" for status in HTTPStatus}
 OTHERS_KNOWN = 64
+ADDED_UP = frozenset({"vary"})
+_ETAG = re.compile(r'(?:W/)?"([^"]*)"|(\*)')
 
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
@@ -47,13 +50,14 @@ class Reply:
 class Fixed:
     """Headers that are on every answer of a route unless it has others of the same name, written once.
 
+    One that adds up stands beside others of its name.
     Of those that differ in case only, the last one counts. Raises ValueError for one that would break an answer.
     """
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         by_name = {name.lower(): (name, value) for name, value in headers.items()}
         self.headers = dict(by_name.values())
-        self._names = frozenset(by_name)
+        self._names = frozenset(by_name) - ADDED_UP
         self._lines = _lines([*by_name.values()])
         self._lines.encode()
         self._others: set[str] = set()
@@ -62,7 +66,7 @@ class Fixed:
         """Return those that are not among the given ones, as header lines."""
         for name, _value in given:
             if name not in self._others and self._is_fixed(name):
-                names = {name.lower() for name, _value in given}
+                names = {name.lower() for name, _value in given} - ADDED_UP
                 return _lines([(name, value) for name, value in self.headers.items() if name.lower() not in names])
         return self._lines
 
@@ -75,7 +79,7 @@ class Fixed:
 
 
 def written(
-    reply: Reply, more: Headers, fixed: Fixed, *, request_id: str, version: HttpVersion, keep_alive: bool, head: bool
+    reply: Reply, more: Headers, fixed: Fixed, request_id: str, version: HttpVersion, *, keep_alive: bool, head: bool
 ) -> bytes:
     """Write an answer as HTTP/1 (RFC 9112); raises ValueError for a header that would break the message.
 
@@ -95,6 +99,26 @@ def written(
     return text.encode() if head or not body or status in _BODILESS else text.encode() + body
 
 
+def unless_known(reply: Reply, asked: Mapping[str, str]) -> Reply:
+    """Make a reply 304 where If-None-Match names its ETag, by weak comparison (RFC 9110, 13.1.2)."""
+    if reply.status != HTTPStatus.OK or "If-None-Match" not in asked:
+        return reply
+    etag = next((value for name, value in reply.headers if name == "ETag"), None)
+    if etag is None:
+        return reply
+    tag = etag[3:-1]
+    every = getattr(asked, "getall", None)
+    lines = every("If-None-Match") if every is not None else [asked["If-None-Match"]]
+    if any(tag == known or star for line in lines for known, star in _ETAG.findall(line)):
+        return Reply(HTTPStatus.NOT_MODIFIED, headers=reply.headers)
+    return reply
+
+
+def size_of(reply: Reply, method: str) -> int:
+    """Return how many bytes of body an answer to a request of this method has."""
+    return 0 if method == "HEAD" or reply.status in _BODILESS else len(reply.body)
+
+
 def response_of(reply: Reply) -> web.Response:
     """Make aiohttp's object of an answer, for ordinary middleware to look at and change."""
     response = web.Response(status=reply.status, body=reply.body or None)
@@ -108,12 +132,13 @@ def response_of(reply: Reply) -> web.Response:
 
 
 class Sent:
-    """An answer that is bytes already: what aiohttp's connection asks of a response, and no more."""
+    """An answer that is bytes already, ``size`` of them its body: what aiohttp's connection asks of a response."""
 
-    __slots__ = ("_data", "keep_alive", "status")
+    __slots__ = ("_data", "keep_alive", "size", "status")
 
-    def __init__(self, status: int, data: bytes, *, keep_alive: bool) -> None:
+    def __init__(self, status: int, data: bytes, *, keep_alive: bool, size: int) -> None:
         self.status = status
+        self.size = size
         self.keep_alive = keep_alive
         self._data = data
 

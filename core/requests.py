@@ -12,6 +12,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_urldispatcher import UrlMappingMatchInfo
 
 from core.callers import CALL, REQUEST_ID
+from core.errors import RequestError
 from core.policies import Call
 
 if TYPE_CHECKING:
@@ -38,6 +39,10 @@ class Request(web.Request):
     def enter(self, application: Application, chain: Chain) -> None:
         """Note what answers it."""
         self._entered = application, chain
+
+    def limit_body(self, size: int) -> None:
+        """Let the body have so many bytes, instead of what all may have."""
+        self._client_max_size = size
 
     @property
     def chain(self) -> Chain | None:
@@ -76,6 +81,12 @@ def check_expectation(request: web.BaseRequest) -> None:
     expected = request.headers.get(hdrs.EXPECT)
     if expected is not None and request.version >= HttpVersion11 and expected.lower() != "100-continue":
         raise web.HTTPExpectationFailed
+
+
+def check_framing(request: web.BaseRequest) -> None:
+    """Raise RequestError where nobody can tell whether a body follows: for a coding that names none (RFC 9112, 6.3)."""
+    if hdrs.TRANSFER_ENCODING in request.headers and not request._message.chunked:  # noqa: SLF001  # shown nowhere else
+        raise RequestError("Transfer-Encoding names no coding: send chunked, or leave the header out.")
 
 
 def path_and_query(message: RawRequestMessage) -> tuple[str, str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 import hmac
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NoReturn, TypeAlias, final
+
+import attrs
 
 MASK = "***"
 _SHORTEST_MASKED = 3
@@ -92,18 +94,41 @@ def redacted_json(value: Any) -> Json:
 
 def mask(text: str, value: Any) -> str:
     """Put ``***`` in the place of every `Secret` of a configuration that shows up in a text made from it."""
-    for secret in _secrets_in(value):
+    for secret in secrets_in(value):
         if len(secret.reveal()) >= _SHORTEST_MASKED:
             text = text.replace(secret.reveal(), MASK)
     return text
 
 
-def _secrets_in(value: Any) -> Iterator[Secret]:
+def secrets_in(value: object) -> Iterator[Secret]:
+    """Find every secret in configuration classes, mappings and lists."""
+    inner: Iterable[object] = ()
     if isinstance(value, Secret):
         yield value
-    elif isinstance(value, Mapping | list):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _secrets_in(inner)
+    elif isinstance(value, Mapping):
+        inner = value.values()
+    elif isinstance(value, list | tuple | set | frozenset):
+        inner = value
+    elif attrs.has(cls := type(value)):
+        inner = (getattr(value, each.name) for each in attrs.fields(cls))
+    for each in inner:
+        yield from secrets_in(each)
+
+
+def blacked_out(value: Any, config: object) -> Any:
+    """Copy plain data with ``***`` for each text that is a `Secret` in the configuration that was made of it.
+
+    None was made, and nobody knows what is secret: every text is blacked out.
+    """
+    return _blacked_out(value, None if config is None else {secret.reveal() for secret in secrets_in(config)})
+
+
+def _blacked_out(value: Any, texts: Collection[str] | None) -> Any:
+    if isinstance(value, str):
+        return MASK if texts is None or value in texts else value
+    if isinstance(value, Mapping):
+        return {key: _blacked_out(inner, texts) for key, inner in value.items()}
+    return [_blacked_out(inner, texts) for inner in value] if isinstance(value, list) else value
 
 
 def _redact_under(key: object, value: Any, *, depth: int) -> Any:

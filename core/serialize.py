@@ -13,7 +13,17 @@ from multidict import MultiMapping
 
 from core.errors import Invalid, MalformedBody
 from core.scalars import JSON, TEXT, Wrong
-from core.structure import UNSET, FieldInfo, Structure, Unset, faults_of, field, info_of, structure_class
+from core.structure import (
+    FAULTS_TOLD,
+    UNSET,
+    FieldInfo,
+    Structure,
+    Unset,
+    field,
+    first_faults,
+    info_of,
+    structure_class,
+)
 
 __all__ = [
     "UNSET",
@@ -99,15 +109,16 @@ def all_optional(cls: type) -> bool:
 
 
 def _reporting(_cls: type[T], structure: Structure, *, root: str) -> Callable[[object], T]:
-    """Turn what is wrong into one Invalid that lists it all."""
+    """Turn what is wrong into one Invalid that lists it all, or as much as anybody would read."""
 
     def call(data: object) -> T:
         try:
             return cast("T", structure(data))
         except (Wrong, BaseValidationError) as error:
-            faults = [attrs.evolve(fault, field=fault.field or root) for fault in faults_of(error)]
+            faults = [attrs.evolve(fault, field=fault.field or root) for fault in first_faults(error)]
         names = list(dict.fromkeys(fault.field for fault in faults))
-        more = f" and {len(names) - FIELDS_NAMED} more" if len(names) > FIELDS_NAMED else ""
+        count = "many" if len(faults) == FAULTS_TOLD else len(names) - FIELDS_NAMED
+        more = f" and {count} more" if len(names) > FIELDS_NAMED else ""
         raise Invalid(f"Correct these: {', '.join(names[:FIELDS_NAMED])}{more}.", errors=faults)
 
     return call

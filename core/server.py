@@ -7,11 +7,11 @@ import contextlib
 import errno
 import time
 from collections import Counter
-from collections.abc import Iterable
-from typing import Protocol, cast
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any, Protocol, cast
 
-import attrs
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
@@ -20,19 +20,26 @@ from yarl import URL
 from core import problem
 from core.api.health import healthz
 from core.callers import CALL
+from core.certificates import Certificate
 from core.chain import CLIENT_GONE, Begun, Chain
 from core.connection import Connection
 from core.errors import PlantroomError, RequestError, Unavailable, any_of
+from core.heads import Head, Heads
 from core.hosts import Hosts, reachable
-from core.log import REQUEST_ID
 from core.policies import Call, Policy, Steps
 from core.proxies import NO_PROXIES, Proxies
+from core.replies import Sent, size_of
+from core.request_ids import REQUEST_ID
 from core.request_log import RequestLog
-from core.requests import Request, check_expectation
+from core.requests import Request, check_expectation, check_framing
 from core.routes import Phase
+from core.serving import Deadlines, Http
+from core.tasks import end_tasks
+from core.tls import Encrypted
 from core.web import Application, build_application, sent, written_reply
 
 SWEEP_EVERY_S = 1.0
+FOLLOW_EVERY_S = 5.0
 BACKLOG = 1024
 
 
@@ -59,17 +66,6 @@ class Address(Protocol):
     def port(self) -> int: ...
 
 
-@attrs.frozen
-class Deadlines:
-    """How long, in seconds, a connection may take for what."""
-
-    header_s: float = 20.0
-    idle_s: float = 30.0
-    unread_answer_s: float = 60.0
-    finish_s: float = 0.4
-    held_s: float = 20.0
-
-
 class Server:
     """Listens from `start` to `stop`; what is answered meanwhile is for `swap` to choose."""
 
@@ -80,46 +76,56 @@ class Server:
         deadlines: Deadlines | None = None,
         connections_per_address: int = 256,
         proxies: Proxies = NO_PROXIES,
+        certificate: Certificate | None = None,
+        hosts: Sequence[str] = (),
     ) -> None:
         self.proxies = proxies
         self.deadlines = deadlines or Deadlines()
         self.port = address.port
         self._host = address.host
-        self._hosts = Hosts(address.host, url=lambda: self.url)
+        self._hosts = Hosts(address.host, url=lambda: self.url, names=hosts)
+        self._name = next((name for name in hosts if not name.startswith("*")), None)
+        self.heads = Heads()
         self._log = RequestLog()
         self._limit = connections_per_address
         self._counts: Counter[str] = Counter()
-        self._connections: set[Connection] = set()
+        self.connected: set[Connection] = set()
+        self.encrypted: set[Encrypted] = set()
+        self.certificate = certificate
         self._left_behind: set[asyncio.Task[None]] = set()
-        self._web_server: _WebServer | None = None
+        self._web_server: web.Server | None = None
         self._listener: asyncio.Server | None = None
         self._current: Application
-        self._sweeper: asyncio.Task[None] | None = None
+        self._keepers: list[asyncio.Task[None]] = []
         self._held: tuple[str, ...] = ()
         self._swapped = asyncio.Event()
+        self._left = asyncio.Event()
 
     @property
     def url(self) -> str:
         """Where the server is to be found, once it has started."""
-        return str(URL.build(scheme="http", host=reachable(self._host), port=self.port))
+        scheme = "http" if self.certificate is None else "https"
+        return str(URL.build(scheme=scheme, host=self._name or reachable(self._host), port=self.port))
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
-        return len(self._connections)
+        """How many connections are open, those included that are not encrypted yet."""
+        return self._counts.total()
 
-    async def start(self) -> None:
-        """Bind and answer 503 until the first `swap`; raises ListenFailed."""
+    async def start(self, app: Application | None = None) -> None:
+        """Bind and let this application answer, or 503 until the first `swap`; raises ListenFailed."""
         loop = asyncio.get_running_loop()
-        await self.swap(_closed_application("starting"))
-        self._web_server = _WebServer(self)
+        await self.swap(app or _closed_application("starting"))
+        self._web_server = web.Server(cast("Any", self.handle), request_factory=self.make_request)
         try:
-            self._listener = await loop.create_server(self._web_server, self._host, self.port, backlog=BACKLOG)
+            self._listener = await loop.create_server(self._accept, self._host, self.port, backlog=BACKLOG)
         except OSError as error:
             await self.stop()
             raise ListenFailed(_listen_failure(error, self._host, self.port)) from error
         self.port = self._listener.sockets[0].getsockname()[1]
-        self._sweeper = asyncio.create_task(self._sweep(), name="server:sweep")
+        self._keepers = [asyncio.create_task(self._sweep(), name="server:sweep")]
+        if self.certificate is not None:
+            self._keepers.append(asyncio.create_task(self._keep_following(), name="server:certificate"))
 
     async def swap(self, app: Application) -> None:
         """Let this application answer from the next request on; requests under way end in the one they began in."""
@@ -144,9 +150,7 @@ class Server:
         """Stop listening, give requests under way a moment to finish, and close every connection."""
         if self._listener is not None:
             self._listener.close()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await end_tasks(self._keepers)
         if self._web_server is not None:
             self._web_server.pre_shutdown()
             await self._web_server.shutdown(self.deadlines.finish_s)
@@ -155,22 +159,22 @@ class Server:
                 task.cancel()
         if self._left_behind:
             await asyncio.wait(self._left_behind, timeout=self.deadlines.finish_s)
+        await self._part()
         self._log.flush()
-        self._listener = self._sweeper = self._web_server = None
+        self._listener = self._web_server = None
 
     # what connections ask
 
-    def admit(self, connection: Connection, address: str) -> bool:
+    def enter(self, address: str) -> bool:
         """Count a new connection in, unless its address has too many."""
         if self._counts[address] >= self._limit:
             return False
         self._counts[address] += 1
-        self._connections.add(connection)
         return True
 
-    def leave(self, connection: Connection, address: str) -> None:
+    def exit(self, address: str) -> None:
         """Count a closed connection out."""
-        self._connections.discard(connection)
+        self._left.set()
         self._counts[address] -= 1
         if not self._counts[address]:
             del self._counts[address]
@@ -192,13 +196,12 @@ class Server:
         limit = self._current.max_body_bytes
         return cast("Connection", protocol).make_request(message, payload, writer, task, max_body_bytes=limit)
 
-    def at_once(self, call: Call, message: RawRequestMessage) -> bytes | tuple[Chain, Begun] | None:
+    def at_once(self, call: Call, head: Head) -> bytes | tuple[Chain, Begun] | None:
         """Answer a request without a body, written out, where nothing has to be waited for.
 
         Else answer how far it came, or None where it has not been begun.
         """
-        headers = message.headers
-        if not self._hosts.known(headers.get("Host")) or not message.path.startswith("/") or hdrs.EXPECT in headers:
+        if not self._hosts.known(head.host):
             return None
         if self._held and call.path.startswith(self._held):
             return None
@@ -210,37 +213,43 @@ class Server:
             REQUEST_ID.reset(token)
         if isinstance(found, Begun):
             return chain, found
-        data = written_reply(found, call, chain.fixed, version=message.version, keep_alive=True)
-        self._log.note(call, found.status, time.perf_counter() - call.started)
+        data = written_reply(found, call, chain.fixed, version=HttpVersion11, keep_alive=True)
+        self._log.note(call, found.status, time.perf_counter() - call.started, size_of(found, call.method))
         return data
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse | Sent:
         """Answer one request."""
+        if not isinstance(request, Request):
+            raise TypeError("requests are made by `make_request`")
         call: Call = request[CALL]
         REQUEST_ID.set(call.request_id)  # the task is this request's alone
         status: int = problem.INTERNAL
+        response: web.StreamResponse | Sent | None = None
         try:
-            self._hosts.check(call.headers.get("Host"), request.raw_path, request.version)
-            check_expectation(request)
+            if request.begun is None:  # else `at_once` saw to these
+                self._hosts.check(call.headers.get("Host"), request.raw_path, request.version)
+                check_framing(request)
+                check_expectation(request)
             if self._held and call.path.startswith(self._held):
                 await self._next_application()
-            response = await self._current.answer(cast("Request", request))
+            response = await self._current.answer(request)
             status = response.status
         except web.HTTPException as error:
             status = error.status
             if status < 400:
                 raise
-            return self.refuse(request, problem.from_http(error), status=status, log=False)
+            response = self.refuse(request, problem.from_http(error), status=status, log=False)
         except RequestError as error:
             status = error.status
-            return self.refuse(request, error, log=False)
+            alive = False if status == HTTPStatus.BAD_REQUEST else None  # what follows may be a part of it
+            response = self.refuse(request, error, keep_alive=alive, log=False)
         except (asyncio.CancelledError, ConnectionError):
             status = CLIENT_GONE
             raise
         finally:
-            self._log.note(call, status, time.perf_counter() - call.started)
+            self._log.note(call, status, time.perf_counter() - call.started, _size(call, response))
             cast("Connection", request.protocol).end_request()
-        return cast("web.StreamResponse", response)
+        return response
 
     def refuse(
         self,
@@ -250,15 +259,15 @@ class Server:
         status: int | None = None,
         keep_alive: bool | None = None,
         log: bool = True,
-    ) -> web.StreamResponse:
+    ) -> Sent:
         """Answer, and log, a request that no chain answers; what is on every answer is on this one too."""
         call: Call = request[CALL]
         reply = problem.reply(error, call.request_id, instance=call.path, status=status)
         self._current.after_refusal(call, reply.status)
         alive = request.keep_alive if keep_alive is None else keep_alive
         if log:
-            self._log.note(call, reply.status, time.perf_counter() - call.started)
-        return cast("web.StreamResponse", sent(reply, call, self._current.fixed, request, keep_alive=alive))
+            self._log.note(call, reply.status, time.perf_counter() - call.started, size_of(reply, call.method))
+        return sent(reply, call, self._current.fixed, request, keep_alive=alive)
 
     async def _next_application(self) -> None:
         """Wait for the application that is being built; if it takes too long, the present one may say why."""
@@ -272,19 +281,56 @@ class Server:
         while True:
             await asyncio.sleep(min(SWEEP_EVERY_S, self.deadlines.header_s / 4))
             now = loop.time()
-            for connection in [each for each in self._connections if each.is_late(now, self.deadlines)]:
+            for connection in [each for each in self.connected if each.is_late(now, self.deadlines)]:
                 connection.abort()
 
+    def _accept(self) -> asyncio.BaseProtocol:
+        """Make what takes a new connection."""
+        connection = Connection(cast("web.Server", self._web_server), self)
+        if self.certificate is None:
+            return connection
+        return Encrypted(self, connection, self.certificate.context, handshake_s=self.deadlines.handshake_s)
 
-class _WebServer(web.Server):
-    """aiohttp's low-level server, with connections of ours."""
+    async def follow_certificate(self) -> None:
+        """Look whether the certificate's files have changed; in a thread, since files may be slow."""
+        if self.certificate is not None:
+            await asyncio.to_thread(self.certificate.follow)
 
-    def __init__(self, owner: Server) -> None:
-        super().__init__(owner.handle, request_factory=owner.make_request)
-        self._owner = owner
+    async def _keep_following(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_EVERY_S)
+            await self.follow_certificate()
 
-    def __call__(self) -> web.RequestHandler:
-        return Connection(self, self._owner)
+    async def _part(self) -> None:
+        """Let encrypted connections say goodbye for a moment, and close those that do not."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.deadlines.finish_s):
+                while self.encrypted:
+                    self._left.clear()
+                    await self._left.wait()
+        for each in [*self.encrypted]:
+            each.abort()
+
+
+def server_of(http: Http) -> Server:
+    """Make the server that the configuration describes; raises CertificateUnusable."""
+    return Server(
+        http,
+        deadlines=http.deadlines,
+        connections_per_address=http.connections_per_address,
+        proxies=Proxies(http.trusted_proxies),
+        certificate=None if http.tls is None else Certificate(http.tls),
+        hosts=http.hosts,
+    )
+
+
+def _size(call: Call, response: web.StreamResponse | Sent | None) -> int | None:
+    """Return how long an answer's body is; None where nobody can say yet."""
+    if isinstance(response, Sent):
+        return response.size
+    if response is None or call.method == "HEAD":
+        return None if response is None else 0
+    return response.content_length or response.body_length or None
 
 
 def _closed_application(state: str) -> Application:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import attrs
 
-from core.model import Command, Device, Inventory, Point, Priorities, Reading, Taken, WriteResult
+from core.aggregation import Buckets
+from core.model import Command, Device, Inventory, Point, Priorities, Taken, WriteResult
 from core.readings import PointGroup, ReadingBatch
+from core.samples import Committed, Gap, Lost, PointSamples, Position, Samples
 
 
 @attrs.frozen
@@ -125,13 +128,23 @@ class Watching(Protocol):
 
 
 class Cache(Protocol):
-    """Values by key, each with a time to live in seconds."""
+    """Values by key, each with a time to live in seconds; what is not there any more was never promised."""
 
-    async def get(self, key: str) -> bytes | None: ...
+    async def get(self, key: str) -> bytes | None:
+        """Return a value; None where there is none, or its time is over."""
+        ...
 
-    async def set(self, key: str, value: bytes, *, ttl_s: float) -> None: ...
+    async def set(self, key: str, value: bytes, *, ttl_s: float, tags: Collection[str] = ()) -> None:
+        """Keep a value for so long, or less where there is no room."""
+        ...
 
-    async def delete(self, key: str) -> None: ...
+    async def delete(self, key: str) -> None:
+        """Forget a value, if there is one."""
+        ...
+
+    async def forget(self, tag: str) -> None:
+        """Forget all that was set with a tag."""
+        ...
 
 
 @attrs.define
@@ -159,14 +172,71 @@ class RateLimitStore(Protocol):
 
 
 class History(Protocol):
-    """Past readings."""
+    """Past readings, by slot and time; times are UTC milliseconds.
 
-    async def append(self, batches: Sequence[ReadingBatch]) -> None:
-        """Keep batches."""
+    A point has one sample for each millisecond: the one that came last. What was recorded is safe after the next
+    `flush`, and otherwise within a second or so; it is found by all that follows at once.
+    """
+
+    @property
+    def newest(self) -> Position:
+        """Where the batch stands that was committed last; seq 0 before the first of an epoch."""
         ...
 
-    def between(self, slot: int, start: float, end: float) -> AsyncIterator[Reading]:
-        """Give a point's readings with start <= time < end (UTC seconds), oldest first."""
+    def record(self, batch: ReadingBatch, rows: Sequence[int]) -> None:
+        """Keep these rows of a batch; never waits, and never raises for what is wrong with the store."""
+        ...
+
+    async def flush(self) -> None:
+        """Return when all that was recorded is safe; raises PlantroomError where it cannot be kept."""
+        ...
+
+    async def add(self, slot: int, samples: Samples, *, only_gaps: bool = False) -> int:
+        """Keep a point's samples from elsewhere, and return how many were new, when they are safe.
+
+        With ``only_gaps`` none is kept that falls between what was recorded, but only where `gaps` are. Raises
+        PlantroomError where they cannot be kept.
+        """
+        ...
+
+    async def samples(self, slot: int, start_ms: int, end_ms: int, *, limit: int) -> Samples:
+        """Return a point's samples with start <= time < end, oldest first, the first ``limit`` of them."""
+        ...
+
+    async def latest(self, slots: Sequence[int], before_ms: int) -> PointSamples:
+        """Return the last sample before a time of each point that has one."""
+        ...
+
+    async def gaps(self, start_ms: int, end_ms: int) -> Sequence[Gap]:
+        """Return when nothing was recorded between two times, oldest first, cut to these."""
+        ...
+
+    async def read_after(self, position: Position, limit: int) -> Sequence[Committed | Lost]:
+        """Return the batches that were committed after a position, in order, the first ``limit`` of them."""
+        ...
+
+    async def register(self, name: str) -> Position:
+        """Return the position that a named cursor has passed; a new one has passed all that is committed by now.
+
+        What it has not passed is kept for it, within bounds.
+        """
+        ...
+
+    async def advance(self, name: str, position: Position) -> None:
+        """Note that a registered cursor has passed a position, for good."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Keep nothing for a cursor any more."""
+        ...
+
+
+@runtime_checkable
+class Aggregating(Protocol):
+    """What a history also has that sums samples up itself, faster than `core.aggregation` does it, and to the same."""
+
+    async def aggregate(self, slot: int, edges: array[int], *, now_ms: int, states: bool) -> Buckets:
+        """Sum up a point's samples from each edge to the next; ``states`` where the times in each are wanted."""
         ...
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Any
 import attrs
 import voluptuous as vol
 
-from core import validators
+from core import serving, validators
 from core.catalog import Catalog
 from core.errors import ConfigError, PluginError
 from core.plugin import Plugin
-from core.proxies import Network
 from core.sections import structured
-from core.security import Json, redacted_json
+from core.security import Json, blacked_out, redacted_json
+from core.serving import Http
 from core.source import Broken, Fault, KeyPath, Source, raise_for
 
 RESERVED_NAMES = frozenset(
@@ -31,39 +30,22 @@ OF_THE_PLUGIN = frozenset({"auth", "history", "audit"})
 """Reserved names that the plugin of the same name has as its own."""
 KERNEL_KEYS = ("use", "enabled", "required")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-LOG_FORMATS = ("auto", "console", "json")
+LOG_FORMATS = ("auto", "console", "json", "none")
 
 _PLUGIN_NAME = re.compile(r"[a-z0-9_-]+")
 _SITE = re.compile(r"[a-z0-9-]{1,32}")
 
 
 @attrs.frozen
-class Http:
-    """Where the REST API is served; port 0 is one that the system chooses.
-
-    ``trusted_proxies`` are the networks of proxies whose word about a client's address is taken.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8080
-    allow_unauthenticated: bool = False
-    trusted_proxies: tuple[Network, ...] = ()
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-
-@attrs.frozen
 class LogSettings:
-    """How much is logged, and in which form; ``auto`` is for people on a terminal, JSON lines elsewhere."""
+    """How much is logged, and in which form on stderr; ``auto`` is for people on a terminal, JSON lines elsewhere.
+
+    ``none`` leaves stderr out where a plugin takes the lines. ``levels`` are those of loggers that have their own.
+    """
 
     level: str = "info"
     format: str = "auto"
+    levels: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -72,7 +54,7 @@ class PluginEntry:
 
     ``name`` is its key and ``use`` the plugin's name in the catalogue. ``plugin_class`` and ``config`` are None where
     it is disabled, or could not be loaded for the reason in ``error``. ``options`` are its section as it is written,
-    ``redacted`` the same with defaults as JSON values, secrets as ``***``.
+    ``redacted`` the same with defaults as JSON values, secrets as ``***``; every text where it is not loaded.
     """
 
     name: str
@@ -123,17 +105,13 @@ def _site(value: Any) -> str:
 
 
 SCHEMA = {
-    vol.Optional("http"): {
-        vol.Optional("host"): validators.host,
-        vol.Optional("port"): validators.port_or_any,
-        vol.Optional("allow_unauthenticated"): validators.boolean,
-        vol.Optional("trusted_proxies"): validators.networks,
-    },
+    vol.Optional("http"): serving.SCHEMA,
     vol.Optional("data_dir"): validators.file_path,
     vol.Optional("site"): _site,
     vol.Optional("log"): {
         vol.Optional("level"): validators.one_of(*LOG_LEVELS),
         vol.Optional("format"): validators.one_of(*LOG_FORMATS),
+        vol.Optional("levels"): {validators.text: validators.one_of(*LOG_LEVELS)},
     },
     vol.Optional("plugins"): dict,
 }
@@ -167,7 +145,7 @@ def read(
     entries, plugin_faults = _entries(source, catalog)
     over = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
     settings = Settings(
-        http=Http(**{**top.get("http", {}), **over}),
+        http=serving.http_of({**top.get("http", {}), **over}),
         data_dir=(data_dir or top.get("data_dir") or Path("data")).absolute(),
         site=top.get("site", "local"),
         log=LogSettings(**top.get("log", {})),
@@ -175,6 +153,7 @@ def read(
     )
     if source.complete and checked is not None:
         plugin_faults.extend(_exposure(source, settings, option=None if host is None else "--host"))
+        plugin_faults.extend(_redirects(source, settings.http))
     raise_for([*source.faults, *faults, *plugin_faults])
     return settings
 
@@ -192,6 +171,21 @@ def _exposure(source: Source, settings: Settings, *, option: str | None) -> list
             "use 127.0.0.1, or write `allow_unauthenticated: true`",
         )
     ]
+
+
+def _redirects(source: Source, http: Http) -> list[Fault]:
+    """Refuse to send clients on to where nothing is, or to a name that is not ours."""
+    if http.redirect_port is None:
+        return []
+    if http.tls is None:
+        text = "there is no TLS to send clients on to; give `tls: {certificate: FILE, key: FILE}`, or leave it out"
+    elif not http.loopback and not http.hosts:
+        text = "clients are sent on to names of ours alone; list them, such as `hosts: [bms.example]`"
+    elif http.redirect_port == http.port and http.port:
+        text = "this port speaks TLS itself; choose another"
+    else:
+        return []
+    return [source.fault(("http", "redirect_port"), text)]
 
 
 def _entries(source: Source, catalog: Catalog) -> tuple[list[PluginEntry], list[Fault]]:
@@ -225,7 +219,7 @@ def _entry(source: Source, catalog: Catalog, name: Any) -> tuple[PluginEntry | N
         enabled=kernel.get("enabled", True),
         required=kernel.get("required", False),
         options=options,
-        redacted=_shown(options),
+        redacted=_shown(blacked_out(options, None)),
     )
     if faults or not entry.enabled:
         return entry, faults
@@ -255,7 +249,7 @@ def _loaded(source: Source, catalog: Catalog, entry: PluginEntry) -> tuple[Plugi
     if checked is None:
         return entry, faults
     config, faults = structured(source, checked, plugin_class.config_class, at=entry.path)
-    shown = {**_shown(_defaults(schema)), **entry.redacted}
+    shown = {**_shown(_defaults(schema)), **_shown(blacked_out(entry.options, config))}
     return attrs.evolve(entry, plugin_class=plugin_class, config=config, redacted=shown), faults
 
 

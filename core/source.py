@@ -53,14 +53,17 @@ class Broken:
 class Source:
     """Plain data, and the place of every value.
 
-    ``faults`` are the mistakes found while reading; ``complete`` is false where a whole file was lost to one, so that
-    nothing can be said about what seems to be missing.
+    ``outside`` are the paths of values that come from the environment, ``secret_files`` the files that secrets come
+    from. ``faults`` are the mistakes found while reading; ``complete`` is false where a whole file was lost to one, so
+    that nothing can be said about what seems to be missing.
     """
 
     data: Any
     marks: Mapping[KeyPath, Mark]
     faults: tuple[Fault, ...] = ()
     complete: bool = True
+    outside: frozenset[KeyPath] = frozenset()
+    secret_files: tuple[Path, ...] = ()
 
     def where(self, path: KeyPath | str) -> str:
         """Say ``file:line`` of a value, or of what should hold it; a text path has dots: ``plugins.bacnet``."""

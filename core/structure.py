@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import enum
 import functools
+import itertools
 import math
 import re
 import types
@@ -30,6 +31,9 @@ class Unset(enum.Enum):
 
 UNSET: Final = Unset.UNSET
 INFO: Final = "plantroom"
+FAULTS_TOLD = 100
+"""How many faults of a request are told: more of them nobody reads, and each takes longer to explain than to make."""
+LONGEST_NAMED = 100
 
 
 @attrs.frozen
@@ -164,7 +168,7 @@ def _tuple(item: Structure, info: FieldInfo, *, indexed: bool) -> Structure:
             try:
                 items.append(item(value))
             except (Wrong, BaseValidationError) as error:
-                faults.extend(_below(index, error) if indexed else faults_of(error))
+                faults += first_faults(error, FAULTS_TOLD - len(faults), below=str(index) if indexed else "")
         if faults:
             raise Wrong(*faults)
         return tuple(items)
@@ -240,6 +244,24 @@ def _span(least: float | None, most: float | None) -> str:
     return f"at most {most:g}" if least is None else f"{least:g} to {most:g}"
 
 
+def first_faults(error: Exception, count: int = FAULTS_TOLD, *, below: str = "") -> list[FieldFault]:
+    """List the first so many faults that an error says, each with its dotted path, all ``below`` one where it is given.
+
+    The error is of no use afterwards: it no longer knows where it was raised.
+    """
+    faults = [*itertools.islice(_below(below, error) if below else faults_of(error), count)]
+    _part(error)
+    return faults
+
+
+def _part(error: BaseException) -> None:
+    """Part an error from the frames it was gathered in: each knows the other, and they would keep the whole body."""
+    error.__traceback__ = error.__context__ = None
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            _part(inner)
+
+
 def faults_of(error: Exception) -> Iterator[FieldFault]:
     """List what an error of a structuring function says, each with its dotted path; the root's is empty."""
     if isinstance(error, Wrong):
@@ -265,7 +287,8 @@ def _below(name: object, error: Exception) -> Iterator[FieldFault]:
 
 def _unknown(error: ForbiddenExtraKeysError) -> Iterator[FieldFault]:
     known = [attribute.name for attribute in attrs.fields(error.cl)]
-    for name in sorted(error.extra_fields):
+    for given in sorted(error.extra_fields):
+        name = given if len(given) <= LONGEST_NAMED else f"{given[:LONGEST_NAMED]}..."
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}" if known else ""
         yield FieldFault(name, "unknown", f"is not known here{hint}")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import voluptuous as vol
 
@@ -128,6 +129,20 @@ def host(value: Any) -> str:
         if _HOST.fullmatch(given) and not given.rpartition(".")[2].isdigit():
             return given
     raise vol.Invalid("expected an IP address or a host name, without a port")
+
+
+def origin(value: Any) -> str:
+    """Take a web origin: scheme, host and perhaps a port, as browsers write it."""
+    given = text(value).lower()
+    try:
+        parts = urlsplit(given)
+        port, usual = parts.port, {"http": 80, "https": 443}.get(parts.scheme)
+        if usual is not None and given == f"{parts.scheme}://{parts.netloc}" and "@" not in parts.netloc:
+            host(parts.hostname)
+            return given.removesuffix(f":{usual}") if port == usual else given
+    except (ValueError, vol.Invalid):
+        pass  # a port or a host that is none
+    raise vol.Invalid("expected an origin such as https://bms.example, without a path")
 
 
 def host_and_port(value: Any) -> str:

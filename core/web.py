@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import structlog
 from aiohttp import HttpVersion, web
@@ -18,7 +18,7 @@ from core.endpoints import at_once, endpoint
 from core.errors import MethodNotAllowed, NotFound, PlantroomError, PluginError
 from core.openapi import Document
 from core.policies import Call, Policy
-from core.replies import SERVER, Fixed, Reply, Sent, written
+from core.replies import ADDED_UP, SERVER, Fixed, Reply, Sent, size_of, written
 from core.requests import Request
 from core.routes import Middleware, Route
 from core.routing import Routing
@@ -79,6 +79,7 @@ class Application:
         if found is None:
             found = self._routing.find(*key)
             if found is None:
+                call.methods_at = self._routing.methods
                 return self._unrouted
             self._remember(key, found)
         chain, call.arguments = found
@@ -108,13 +109,14 @@ class Application:
             if begun is not None:
                 begun.drop()
                 call.answer_headers.clear()
+                call.remarks.clear()
             chain, begun = self.chain_of(call), None
         request.enter(self, chain)
-        deadline = asyncio.get_running_loop().time() + self._body_timeout_s
         outcome = await chain.answer(call, request, begun)
         keep_alive = request.keep_alive
         if not request.content.is_eof():
-            keep_alive = await _drained(request, deadline) and keep_alive
+            left_s = call.started + self._body_timeout_s - time.perf_counter()
+            keep_alive = await _drained(request, left_s) and keep_alive
         if isinstance(outcome, Reply):
             return sent(outcome, call, chain.fixed, request, keep_alive=keep_alive)
         if not keep_alive:
@@ -164,18 +166,18 @@ def build_application(
 def sent(reply: Reply, call: Call, fixed: Fixed, request: web.BaseRequest, *, keep_alive: bool) -> Sent:
     """Write a reply to a request as aiohttp takes it."""
     data = written_reply(reply, call, fixed, version=request.version, keep_alive=keep_alive)
-    return Sent(reply.status, data, keep_alive=keep_alive)
+    return Sent(reply.status, data, keep_alive=keep_alive, size=size_of(reply, call.method))
 
 
 def written_reply(reply: Reply, call: Call, fixed: Fixed, *, version: HttpVersion, keep_alive: bool) -> bytes:
     """Write a reply to a call; a header that would break it is logged, and a 500 written instead."""
-    rest: dict[str, Any] = {"version": version, "keep_alive": keep_alive, "head": call.method == "HEAD"}
+    head = call.method == "HEAD"
     try:
-        return written(reply, call.answer_headers, fixed, request_id=call.request_id, **rest)
+        return written(reply, call.answer_headers, fixed, call.request_id, version, keep_alive=keep_alive, head=head)
     except ValueError:
         structlog.get_logger().exception("request_failed")
         failure = problem.reply(PlantroomError(PlantroomError.remedy), call.request_id, instance=call.path)
-        return written(failure, (), fixed, request_id=call.request_id, **rest)
+        return written(failure, (), fixed, call.request_id, version, keep_alive=keep_alive, head=head)
 
 
 async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
@@ -188,7 +190,10 @@ async def _stamp(request: web.Request, response: web.StreamResponse) -> None:
             response.headers[name] = value
     if isinstance(request, Request) and request.chain is not None:
         for name, value in request.chain.fixed.headers.items():
-            response.headers.setdefault(name, value)
+            if name.lower() in ADDED_UP:
+                response.headers.add(name, value)
+            else:
+                response.headers.setdefault(name, value)
     response.headers["X-Request-ID"] = call.request_id
     response.headers["Server"] = SERVER
 
@@ -207,13 +212,13 @@ async def _stand_in(_request: web.Request) -> web.StreamResponse:
     raise web.HTTPNotImplemented
 
 
-async def _drained(request: Request, deadline: float) -> bool:
+async def _drained(request: Request, seconds: float) -> bool:
     """Take in the rest of a body that nobody read, within bounds, so that the client gets to see the answer."""
     if request.waits_for_invitation:
         return False
     left = DRAINED_AT_MOST
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout(seconds):
             while left > 0 and not request.content.at_eof():
                 left -= len(await request.content.readany())
     except (TimeoutError, ConnectionError, web.RequestPayloadError):

@@ -16,10 +16,12 @@ from core.errors import Conflict, DeviceNotFound, InvalidCursor
 from core.model import DeviceStatus, rfc3339
 from core.principals import Role
 from core.registry import DeviceEntry, Registry
-from core.routes import Link, Route
+from core.routes import Cached, Link, Route
 from core.serialize import FieldInfo, field
 
 NAME = "devices"
+SEEN_KEPT_S = 1.0
+"""How late `last_seen` and `latency_ms` may be in an answer that is given again."""
 EXAMPLE = "bacnet.2001"
 PARAMETERS = {"device_id": FieldInfo(description="The device's id, `<plugin>.<device>`.", example=EXAMPLE)}
 
@@ -75,11 +77,13 @@ class Devices:
             Route(
                 "GET", at, self.list, "List devices", query=DevicesQuery, answer=ListAnswer[DeviceAnswer],
                 errors=(InvalidCursor,), links=LINKS_OF_LIST, minds_scope=True,
+                cached=Cached(SEEN_KEPT_S, self._stamp),
                 description="Every device that a plugin named or a scan found, with how it is now.",
             ),
             Route(
                 "GET", one, self.get, "Show a device", answer=DeviceAnswer, errors=(DeviceNotFound,),
-                parameters=PARAMETERS, links=LINKS, description="How a device is, and what its plugin knows of it.",
+                cached=Cached(SEEN_KEPT_S, self._stamp), parameters=PARAMETERS, links=LINKS,
+                description="How a device is, and what its plugin knows of it.",
             ),
             Route(
                 "PATCH", one, self.patch, "Change a device's name, tags, interval, or whether it is polled",
@@ -92,6 +96,10 @@ class Devices:
                 description="The device and its points go. One that a full scan still finds cannot be forgotten.",
             ),
         ]  # fmt: skip
+
+    def _stamp(self) -> tuple[int, int]:
+        """Tell devices, and how they are, from what they were."""
+        return self._registry.version, self._registry.statuses
 
     async def list(self, request: web.Request, *, query: DevicesQuery) -> ListAnswer[DeviceAnswer]:
         """Answer a page of devices, of those within the principal's scope."""

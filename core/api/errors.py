@@ -11,10 +11,12 @@ from core.api.lists import SORT, ListAnswer, ListQuery, envelope, found, page
 from core.cursors import Cursors
 from core.errors import ErrorNotFound, InvalidCursor
 from core.reference import ErrorEntry, entries
-from core.routes import Link, Route
+from core.routes import Cached, Link, Route
 from core.serialize import FieldInfo, field
 
 NAME = "errors"
+FOREVER = Cached(3600.0)
+"""It is the same for as long as the plugins are."""
 PARAMETERS = {"code": FieldInfo(description="The error's code.", example="point.not_found")}
 
 
@@ -38,11 +40,13 @@ class ErrorReference:
         return [
             Route(
                 "GET", at, self.list, "List errors", query=ErrorsQuery, answer=ListAnswer[ErrorEntry],
+                cached=FOREVER,
                 role=None, errors=(InvalidCursor,), links=_links("$response.body#/items/0/code"),
                 description="Every error that Plantroom and the plugins loaded here can answer with.",
             ),
             Route(
                 "GET", one, self.get, "Explain an error", answer=ErrorEntry, role=None, errors=(ErrorNotFound,),
+                cached=FOREVER,
                 parameters=PARAMETERS, links=_links("$response.body#/code"),
                 description="What an error means, where it comes from, and what to do; a problem's `type` leads here.",
             ),

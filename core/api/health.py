@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -31,13 +31,23 @@ class PluginHealth:
 
 
 @attrs.frozen
+class CheckAnswer:
+    """What one look at a plugin, or at the house, says."""
+
+    check: str = field(example="link 127.0.0.1/8:47808")
+    status: Health = field(example="ok")
+    detail: str = field(example="up")
+
+
+@attrs.frozen
 class ReadinessAnswer:
     """How the house is."""
 
-    status: Health = field(description="`degraded` where a plugin is.", example="ok")
+    status: Health = field(description="`degraded` where a plugin is, or a check says so.", example="ok")
     plugins: Mapping[str, PluginHealth] = field(
         description="Every enabled plugin, by name.", example={"bacnet": {"state": "running", "health": "ok"}}
     )
+    checks: tuple[CheckAnswer, ...] = field(description="How the house itself is, such as its certificate.", example=[])
 
 
 def healthz() -> Route:
@@ -52,7 +62,7 @@ def healthz() -> Route:
     )  # fmt: skip
 
 
-def readyz(manager: PluginManager) -> Route:
+def readyz(manager: PluginManager, checks: Sequence[HealthCheck] = ()) -> Route:
     """The route that answers once every enabled plugin has started or failed."""
 
     async def handler(_request: web.Request) -> ReadinessAnswer:
@@ -61,9 +71,10 @@ def readyz(manager: PluginManager) -> Route:
         if missing:
             raise Unavailable(f"Required plugins do not run: {', '.join(missing)}; see GET /api/v1/plugins.")
         healths = {plugin.name: health_of(plugin) for plugin in enabled}
-        well = all(health is Health.OK for health in healths.values())
+        own = tuple(CheckAnswer(check.name, *run_check("core", check)) for check in checks)
+        well = all(health is Health.OK for health in (*healths.values(), *(each.status for each in own)))
         states = {plugin.name: PluginHealth(plugin.state, healths[plugin.name]) for plugin in enabled}
-        return ReadinessAnswer(Health.OK if well else Health.DEGRADED, states)
+        return ReadinessAnswer(Health.OK if well else Health.DEGRADED, states, own)
 
     return Route(
         "GET", "/readyz", handler, "Tell whether the house is ready", answer=ReadinessAnswer, role=None,

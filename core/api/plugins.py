@@ -10,7 +10,7 @@ import attrs
 from aiohttp import web
 
 from core import __version__
-from core.api.health import run_check
+from core.api.health import CheckAnswer, run_check
 from core.api.lists import SORT, ListAnswer, ListQuery, envelope, found, page
 from core.asking import MANY, ONE
 from core.cursors import Cursors
@@ -20,7 +20,7 @@ from core.manager import LoadedPlugin, PluginManager, PluginState
 from core.model import Inventory
 from core.plugin import Migration
 from core.registry import Registry
-from core.routes import Health, Link, Middleware, Route
+from core.routes import Link, Middleware, Route
 from core.serialize import FieldInfo, field
 
 NAME = "plugins"
@@ -33,15 +33,6 @@ class PluginsQuery(ListQuery):
 
     sort: Literal["name", "-name"] = field(default="name", description=SORT)
     state: tuple[PluginState, ...] = field(default=(), description="How the plugins are.", example="running")
-
-
-@attrs.frozen
-class CheckAnswer:
-    """What one of a plugin's looks at itself says."""
-
-    check: str = field(example="link 127.0.0.1/8:47808")
-    status: Health = field(example="ok")
-    detail: str = field(example="up")
 
 
 @attrs.frozen(kw_only=True)

@@ -12,7 +12,7 @@ from core.api.lists import SORT, ListAnswer, ListQuery, envelope_around, found, 
 from core.api.overrides import Patch, changing
 from core.api.pages import PointPage, PointPages
 from core.api.readings import POINT_ID
-from core.api.render import AGE, PointAnswer, PointRenderer, age_header
+from core.api.render import AGE, PointAnswer, PointRenderer, QualityName, age_header
 from core.callers import principal_of
 from core.clock import Clock
 from core.cursors import Cursors
@@ -21,10 +21,12 @@ from core.model import Kind
 from core.principals import Role, Scope
 from core.registry import PointEntry, Registry
 from core.replies import Answer
-from core.routes import Link, Route
+from core.routes import Cached, Link, Route
 from core.serialize import field
 
 NAME = "points"
+READINGS_KEPT_S = 1.0
+"""How late a reading may turn stale in an answer that is given again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +39,7 @@ class PointsQuery(ListQuery):
     kind: tuple[Kind, ...] = field(default=(), description="What sort of values.", example="number")
     unit: tuple[str, ...] = field(default=(), description="Units, by BACnet's names.", example="degrees-celsius")
     writable: bool | None = field(default=None, description="Whether it can be written.", example=False)
-    quality: tuple[Literal["good", "uncertain", "bad"], ...] = field(
+    quality: tuple[QualityName, ...] = field(
         default=(), description="Qualities of the current reading.", example="good"
     )
     tag: tuple[str, ...] = field(default=(), description="Tags, one of which a point has.", example="comfort")
@@ -51,6 +53,7 @@ def _links(point: str) -> tuple[Link, ...]:
         Link("PATCH", at, of_point),
         Link("GET", f"{at}/value", of_point),
         Link("GET", f"{at}/priorities", of_point),
+        Link("GET", f"{at}/history", of_point),
         Link("GET", "/api/v1/devices/{device_id}", {"device_id": f"{point}/device_id"}),
     )
 
@@ -74,11 +77,13 @@ class Points:
             Route(
                 "GET", at, self.list, "List points", query=PointsQuery, answer=ListAnswer[PointAnswer],
                 errors=(InvalidCursor,), links=_links("$response.body#/items/0"), minds_scope=True,
+                cached=Cached(READINGS_KEPT_S, self._stamp),
                 description="Points with their current readings.",
             ),
             Route(
                 "GET", one, self.get, "Show a point", answer=PointAnswer, errors=(PointNotFound,),
-                parameters=POINT_ID, sends=(AGE,), links=_links("$response.body#"),
+                cached=Cached(READINGS_KEPT_S, self._stamp), parameters=POINT_ID, sends=(AGE,),
+                links=_links("$response.body#"),
                 description="What a point is, with its current reading.",
             ),
             Route(
@@ -98,6 +103,11 @@ class Points:
         if not query.quality:  # which points have a quality is another matter with each reading
             self._pages.keep(key, page)
         return answer
+
+    def _stamp(self) -> tuple[int, int, int]:
+        """Tell points, readings and devices from what they were."""
+        registry = self._registry
+        return registry.version, registry.current.revision, registry.statuses
 
     def _page(self, query: PointsQuery, scope: Scope | None) -> PointPage:
         registry = self._registry

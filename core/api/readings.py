@@ -10,14 +10,13 @@ import attrs
 from aiohttp import web
 
 from core import problem
-from core.access import point_for
+from core.access import points_for
 from core.api.reading_answers import ReadingAnswers
 from core.api.render import AGE, EXAMPLE, ReadingAnswer, render_reading
 from core.callers import spend
 from core.clock import Clock
 from core.errors import (
     DeviceError,
-    PermissionDenied,
     PlantroomError,
     PluginNotRunning,
     PointNotFound,
@@ -130,13 +129,7 @@ class Readings:
 
     async def query(self, request: web.Request, *, body: ReadingsBody) -> Answer:
         """Answer many readings, each with its own success."""
-        entries: dict[str, PointEntry] = {}
-        errors: dict[str, PlantroomError] = {}
-        for point_id in dict.fromkeys(body.point_ids):
-            try:
-                entries[point_id] = point_for(request, self._registry, point_id)
-            except (PointNotFound, PermissionDenied) as error:
-                errors[point_id] = error
+        entries, errors = points_for(request, self._registry, body.point_ids)
         failed = await self._refresh(request, list(entries.values()), body)
         errors |= {each: error for each, error in failed.items() if not self._last_will_do(entries[each], body)}
         return batch_answer([self._item(each, entries.get(each), errors.get(each)) for each in body.point_ids])

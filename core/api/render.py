@@ -42,6 +42,9 @@ ReasonName: TypeAlias = Literal[
     "stale", "restored", "out_of_service", "offline", "timeout", "fault", "error"
 ]  # fmt: skip
 
+QualityName: TypeAlias = Literal["good", "uncertain", "bad"]
+FlagName: TypeAlias = Literal["in_alarm", "fault", "overridden", "out_of_service"]
+SourceName: TypeAlias = Literal["poll", "cov", "read", "write", "imported", "trend_log"]
 Delivery: TypeAlias = Literal["live", "polled"]
 
 
@@ -52,11 +55,11 @@ class ReadingAnswer:
     value: Value = field(description="A number, boolean, text, or the integer of an enum.", example=21.5)
     text: str | None = field(description="The state text of an enum or boolean.")
     changed_at: str = field(format="date-time", example="2026-01-31T12:00:00.000Z")
-    quality: Literal["good", "uncertain", "bad"] = field(description="How far to trust it.", example="good")
+    quality: QualityName = field(description="How far to trust it.", example="good")
     reason: ReasonName | None = field(description="Why the quality is not good.")
-    flags: tuple[Literal["in_alarm", "fault", "overridden", "out_of_service"], ...] = field(example=[])
+    flags: tuple[FlagName, ...] = field(example=[])
     time: str = field(description="When it was last confirmed.", format="date-time", example="2026-01-31T12:04:55.120Z")
-    source: Literal["poll", "cov", "read", "write"] = field(description="What it came from.", example="poll")
+    source: SourceName = field(description="What it came from.", example="poll")
 
 
 @attrs.frozen(kw_only=True)

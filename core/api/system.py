@@ -16,6 +16,7 @@ LINKS = {
     "points": "/api/v1/points",
     "plugins": "/api/v1/plugins",
     "jobs": "/api/v1/jobs",
+    "sinks": "/api/v1/sinks",
     "errors": "/api/v1/errors",
     "openapi": "/api/v1/openapi.json",
     "docs": "/api/docs",

@@ -13,7 +13,7 @@ import voluptuous as vol
 
 from core.plugin import Role
 from core.security import Secret
-from core.validators import integer, number, one_of, seconds, text
+from core.validators import integer, number, one_of, origin, seconds, text
 
 VARIABLE = "PLANTROOM_API_KEY"
 SHORTEST_BOOTSTRAP = 32
@@ -112,15 +112,6 @@ def network(value: Any) -> str:
         return str(ipaddress.ip_network(text(value)))
     except ValueError as error:
         raise vol.Invalid(f"expected a network such as 10.0.0.0/8, without bits behind its prefix ({error})") from None
-
-
-def origin(value: Any) -> str:
-    """Take a web origin: scheme, host and perhaps a port, as browsers write it."""
-    given = text(value).lower()
-    parts = urlsplit(given)
-    if parts.scheme not in ("http", "https") or not parts.hostname or given != f"{parts.scheme}://{parts.netloc}":
-        raise vol.Invalid("expected an origin such as https://bms.example, without a path")
-    return given
 
 
 def https_url(value: Any) -> str:

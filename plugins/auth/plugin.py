@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sized
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from core.errors import PluginError
-from core.plugin import Authenticator, CliCommand, Context, Metric, Migration, Plugin, Route, hookimpl
+from core.plugin import Authenticator, CliCommand, Context, Metric, Migration, Plugin, Route, Weakness, hookimpl
 from core.storage import FILE_NAME
 from core.tasks import end_tasks
 from plugins.auth.accounts import Accounts
@@ -29,6 +29,7 @@ from plugins.auth.routes.sessions import SessionRoutes
 from plugins.auth.routes.users import UserRoutes
 from plugins.auth.sign_in import SignIn
 from plugins.auth.tables import MIGRATIONS
+from plugins.auth.weaknesses import weaknesses
 
 FAILURES = ("key", "token", "csrf", "sign_in", "locked")
 
@@ -56,6 +57,10 @@ class AuthPlugin(Plugin[AuthConfig]):
     def lifespan(self) -> AbstractAsyncContextManager[None]:
         """Hold everything in memory."""
         return self._run()
+
+    @hookimpl
+    def register_weaknesses(self) -> Iterable[Weakness]:
+        return weaknesses(self.config, self.ctx.data_dir)
 
     @hookimpl
     def register_authenticators(self) -> Iterable[Authenticator]:

@@ -16,6 +16,8 @@ Costs: TypeAlias = Sequence[tuple[Bucket, float]]
 Take: TypeAlias = Callable[[Bucket, float], "Allowance | Awaitable[Allowance]"]
 Taking: TypeAlias = Generator[Awaitable[Allowance], Allowance, None]
 
+REFUSED = ("limit", "refused")
+"""What the line of a refused request tells."""
 _OURS = (POLICY, REMAINING)
 
 
@@ -29,7 +31,7 @@ class Limiter:
 
     def admit(self, call: Call, plan: Plan) -> Awaitable[None] | None:
         """Take 1 from each budget, and meter what the request makes the field bus do; raises TooManyRequests."""
-        call.meter = Meter(self, call, plan, self._cost)
+        call.meter = Meter(self, plan, self._cost)
         return self.take(call, plan, plan.once)
 
     def take(self, call: Call, plan: Plan, costs: Costs) -> Awaitable[None] | None:
@@ -40,18 +42,18 @@ class Limiter:
         answer = self._store.take(bucket, cost)
         if not isinstance(answer, Allowance):
             return self._settled(call, plan, bucket, cost, answer)
-        self._settle(call, plan, bucket, cost, answer)
-        return None
-
-    def _settle(self, call: Call, plan: Plan, bucket: Bucket, cost: float, answer: Allowance) -> None:
         if not answer.allowed:
             raise self._refusal(call, plan, bucket, answer, cost)
         _show(call, plan.policy, bucket.limit.shown(answer))
+        return None
 
     async def _settled(
         self, call: Call, plan: Plan, bucket: Bucket, cost: float, pending: Awaitable[Allowance]
     ) -> None:
-        self._settle(call, plan, bucket, cost, await pending)
+        answer = await pending
+        if not answer.allowed:
+            raise self._refusal(call, plan, bucket, answer, cost)
+        _show(call, plan.policy, bucket.limit.shown(answer))
 
     def look(self, call: Call, plan: Plan, *, needs: float = 0.0) -> Awaitable[None] | None:
         """Tell what is left; raises TooManyRequests where that is less than is needed."""
@@ -99,6 +101,7 @@ class Limiter:
         limit = bucket.limit
         _show(call, plan.policy, limit.shown(answer))
         self._refusals.note(bucket)
+        call.remarks.append(REFUSED)
         wait = retry_after_s(limit.wait_s(answer, cost), at_least=limit.more_after_s(answer))
         return TooManyRequests(
             f"This is more than the limit {limit} allows; try again in {wait} s.",
@@ -112,16 +115,15 @@ class Meter:
     All together it is charged the whole burst of a budget at most: what costs more is possible, but alone.
     """
 
-    __slots__ = ("_call", "_cost", "_limiter", "_plan", "_spent")
+    __slots__ = ("_cost", "_limiter", "_plan", "_spent")
 
-    def __init__(self, limiter: Limiter, call: Call, plan: Plan, cost: Cost) -> None:
+    def __init__(self, limiter: Limiter, plan: Plan, cost: Cost) -> None:
         self._limiter = limiter
-        self._call = call
         self._plan = plan
         self._cost = cost
         self._spent = 1.0
 
-    def __call__(self, work: Work, count: int) -> Awaitable[None] | None:
+    def __call__(self, call: Call, work: Work, count: int) -> Awaitable[None] | None:
         before = self._spent
         after = before + self._cost.of(work, count)
         costs = [
@@ -129,7 +131,7 @@ class Meter:
             for bucket in self._plan.buckets
             for burst in (bucket.limit.burst,)
         ]
-        pending = self._limiter.take(self._call, self._plan, costs)
+        pending = self._limiter.take(call, self._plan, costs)
         if pending is not None:
             return self._then_spent(pending, after)
         self._spent = after

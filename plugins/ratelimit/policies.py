@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from core.plugin import Call, CredentialsRequired, Phase, PlantroomError, Policy, Route, Steps, TooManyRequests
-from plugins.ratelimit.limiter import Limiter, is_shown
+from plugins.ratelimit.limiter import REFUSED, Limiter, is_shown
 from plugins.ratelimit.plans import Limits
 
 NEVER_REFUSED = frozenset({"/healthz", "/readyz"})
@@ -64,6 +64,7 @@ class Policies:
     def _answered(self, call: Call, _status: int) -> None:
         if call.meter is None and not is_shown(call):
             self._limiter.take_at_once(call, self._anywhere.of(call))
+            call.remarks[:] = [remark for remark in call.remarks if remark != REFUSED]  # its answer was another one
 
 
 def _is_never_refused(route: Route | None) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from core.plugin import Call, Phase, Plugin, Policy, Route, Steps, hookimpl
+from core.plugin import Call, HealthCheck, Phase, Plugin, Policy, Route, Steps, Weakness, hookimpl
 from plugins.security.config import SCHEMA, SecurityConfig
+from plugins.security.security_txt import health, security_txt
+from plugins.security.weaknesses import weaknesses
 
 _CACHE_CONTROL = "Cache-Control"
 _NEVER_KEPT = "no-store"
@@ -13,11 +15,24 @@ _ASKED_AGAIN = "private, no-cache"
 
 
 class SecurityPlugin(Plugin[SecurityConfig]):
-    """Headers that make browsers careful with what we answer."""
+    """Headers that make browsers careful with what we answer, and whom to tell of a hole."""
 
     schema = SCHEMA
     config_class = SecurityConfig
     api_version = 2
+
+    @hookimpl
+    def register_routes(self) -> Iterable[Route]:
+        return [] if self.config.security_txt is None else [security_txt(self.config.security_txt)]
+
+    @hookimpl
+    def register_health_checks(self) -> Iterable[HealthCheck]:
+        found = self.config.security_txt
+        return [] if found is None else [HealthCheck("security.txt", lambda: health(found, self.ctx.clock.utc()))]
+
+    @hookimpl
+    def register_weaknesses(self) -> Iterable[Weakness]:
+        return weaknesses(self.config, self.ctx.clock.utc())
 
     @hookimpl
     def register_middlewares(self) -> Iterable[Policy]:

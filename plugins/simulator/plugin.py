@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import voluptuous as vol
 
-from core.plugin import CliCommand, Context, Health, HealthCheck, Metric, Plugin, Route, hookimpl
+from core.plugin import CliCommand, Context, Health, HealthCheck, Metric, Plugin, Route, Weakness, hookimpl
 from plugins.simulator.config import SCHEMA, SimulatorConfig
 from plugins.simulator.errors import AddressTaken
 from plugins.simulator.process import Supervisor
@@ -47,6 +47,11 @@ class SimulatorPlugin(Plugin[SimulatorConfig]):
     @hookimpl
     def register_health_checks(self) -> Iterable[HealthCheck]:
         return [HealthCheck("building", self._health)]
+
+    @hookimpl
+    def register_weaknesses(self) -> Iterable[Weakness]:
+        remedy = f"remove it, or write `{self.ctx.name}: {{enabled: false}}`"
+        return [Weakness("this is a simulated building", remedy)]
 
     @hookimpl
     def register_metrics(self) -> Iterable[Metric]:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 
 import pytest
 
 from core.clock import ManualClock
 from core.commands import Commands
-from core.defaults import SoleLeadership
+from core.defaults import SoleLeadership, in_memory_services
+from core.delivery import Deliveries
 from core.errors import DeviceTimeout, PlantroomError
 from core.events import EventBus
 from core.exchange import Exchange
 from core.jobs import MemoryJobs
 from core.leases import Leases
 from core.model import Command, Device, Inventory, Point, Priorities, Source, Value, WriteResult
+from core.outbox import Sender
 from core.persistence import MIGRATIONS, OWNER
 from core.poller import Poller
 from core.polls import Polls
+from core.pump import Surroundings
 from core.readings import Chunk, PointGroup, ReadingBatch, Row, batch_of
 from core.registry import Registry
 from core.scans import Scans
@@ -125,6 +129,16 @@ class House:
         self.jobs = MemoryJobs(clock, self.events)
         self.scans = Scans(self.registry, self.polls, self.poller, self.jobs, clock)
         self.jobs.register(self.scans.kind, owner="core")
+        self.services = in_memory_services(clock)
+        self.sink_names: set[str] = set()
+        surroundings = Surroundings(self.services, self.registry, Sender("0000-id", "local"), clock, random.Random(1))
+        self.deliveries = Deliveries(surroundings, read_names=self.read_names, keep_names=self.keep_names)
+
+    async def read_names(self) -> set[str]:
+        return set(self.sink_names)
+
+    async def keep_names(self, names: Collection[str]) -> None:
+        self.sink_names = set(names)
 
     def driver(self, plugin: str = "demo", *, scan_interval_s: float | None = None) -> MemoryDriver:
         """Give a plugin a driver."""
@@ -162,6 +176,7 @@ async def house(clock: ManualClock) -> AsyncIterator[House]:
     async with house.leases.holding(PLUGINS):
         house.poller.start()
         yield house
+        await house.deliveries.close()
         await house.jobs.close()
         await house.poller.stop()
         await house.events.close()

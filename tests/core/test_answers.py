@@ -13,16 +13,19 @@ import pytest
 from core.answers import owned_answers
 from core.asking import MANY, ONE
 from core.belongings import Belongings
+from core.caches import MemoryCache
 from core.clock import ManualClock
-from core.defaults import MemoryCache
 from core.errors import PluginError
 from core.events import EventHandler, JobChanged
+from core.log_sinks import LogSink
 from core.model import Device, Inventory
 from core.owner import owner_name
 from core.plugin import CliCommand, JobKind, Migration, Poller
 from core.policies import Authenticator
 from core.routes import Handler, Health, HealthCheck, Metric, Middleware, Phase, Route
 from core.services import PointConfiguration
+from core.sinks import Sink
+from core.weaknesses import Weakness
 
 
 async def who(*_arguments: object, **_named: object) -> str:
@@ -50,11 +53,14 @@ CALLED = {
     "register_health_checks": (HealthCheck("a", who_now), lambda item: item.check),
     "register_metrics": (Metric("a", "gauge", "A", who_now), lambda item: item.collect),
     "register_log_processors": (who_now, lambda item: item),
+    "register_log_sinks": (LogSink("a", who_now), lambda item: item.write),
+    "register_sinks": (Sink("a", who_now), lambda item: item.connect),
 }
 AS_THEY_ARE = {
     "register_points": Inventory(Device("guest.a", "guest", "A"), []),
     "register_migrations": Migration(1, "SELECT 1"),
     "register_commands": CliCommand("a", "A", lambda _arguments: 0),
+    "register_weaknesses": Weakness("a", "b"),
     "register_authenticators": Authenticator("a", lambda _call: None),
 }
 

@@ -13,7 +13,7 @@ from wire import Received, application, get, hello, leaving_nothing, post, servi
 
 from core.errors import Conflict, CredentialsRequired, NotFound, PlantroomError, PluginError, TooManyRequests
 from core.policies import Call, Policy, Steps
-from core.replies import Answer
+from core.replies import Answer, Reply
 from core.routes import Handler, Middleware, Phase, Route, from_aiohttp
 
 PHASES = tuple(Phase)
@@ -491,3 +491,78 @@ async def test_middleware_that_leaves_a_route_as_it_is_costs_it_the_way_at_once_
         b'"a"',
         b'"ready"',
     ]
+
+
+class Keeper:
+    """A policy that answers what it was told to, and notes what it is shown."""
+
+    def __init__(self, phase: Phase = Phase.CACHE, *, waits: bool = False) -> None:
+        self.answers: Reply | None = None
+        self.shown: list[Reply] = []
+        self.waits = waits
+        self.part = Policy(phase, lambda _route: Steps(before=self.before, replied=self.replied))
+
+    def before(self, _call: Call) -> Reply | Awaitable[Reply | None] | None:
+        return self.later() if self.waits else self.answers
+
+    async def later(self) -> Reply | None:
+        await asyncio.sleep(0)
+        return self.answers
+
+    def replied(self, _call: Call, reply: Reply) -> None:
+        self.shown.append(reply)
+
+
+KEPT = Reply(200, b'"kept"', "application/json", (("ETag", 'W/"k"'),))
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_a_policy_can_answer_in_the_place_of_what_is_further_inside(at_once: bool, waits: bool) -> None:
+    watch, keeper, outer = Watch(), Keeper(waits=waits), Keeper(Phase.CORS)
+    route = watch.route("well")
+    if at_once:
+        route = attrs.evolve(route, at_once=lambda: Answer(b'"ready"'))
+    parts = [watch.policy("A", Phase.LOG), outer.part, keeper.part, watch.policy("Z", Phase.CACHE)]
+    async with serving(application(route, parts=parts)) as server, wire_to(server) as wire:
+        made = [await wire.ask(get("/a")) for _ in range(2)]
+        assert made[1].json == ("ready" if at_once and not waits else "a")
+        assert len(keeper.shown) == len(outer.shown) == 2
+        keeper.answers = KEPT
+        watch.seen.clear()
+        answer = await wire.ask(get("/a?x=1"))
+        assert (answer.json, answer.headers["X-A"]) == ("kept", "1")
+        assert watch.seen == ["A before", "Z after 200", "A after 200"]
+        assert (outer.shown[-1], len(keeper.shown)) == (KEPT, 2), "it is not shown its own"
+        assert (await wire.ask(get("/a", 'If-None-Match: W/"k"'))).status == 304
+        assert outer.shown[-1] is KEPT
+        assert (await wire.ask(get("/a", method="HEAD"), head=True)).headers["Content-Length"] == "6"
+
+
+async def test_what_a_policy_is_shown_is_whole_whatever_the_client_has_already() -> None:
+    keeper = Keeper()
+    async with serving(application(Watch().route("well"), parts=[keeper.part])) as server, wire_to(server) as wire:
+        tag = (await wire.ask(get("/a"))).headers["ETag"]
+        assert (await wire.ask(get("/a", f"If-None-Match: {tag}"))).status == 304
+    assert [(reply.status, reply.body) for reply in keeper.shown] == [(200, b'"a"')] * 2
+
+
+async def test_a_policy_that_fails_when_it_is_shown_a_reply_harms_nobody() -> None:
+    def fail(_call: Call, _reply: Reply) -> None:
+        raise RuntimeError("I cannot look")
+
+    part = Policy(Phase.CACHE, lambda _route: Steps(replied=fail))
+    async with serving(application(Watch().route("well"), parts=[part])) as server, wire_to(server) as wire:
+        with capture_logs() as lines:
+            assert [(await wire.ask(get("/a"))).json for _ in range(2)] == ["a", "a"]
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["policy_failed"] * 2
+
+
+async def test_a_policy_that_awaits_something_else_than_a_reply_is_answered_500() -> None:
+    async def later() -> str:
+        return "no reply"
+
+    part = Policy(Phase.CACHE, lambda _route: Steps(before=lambda _call: later()))  # type: ignore[arg-type,return-value]
+    async with serving(application(Watch().route("well"), parts=[part])) as server, wire_to(server) as wire:
+        with capture_logs():
+            assert [(await wire.ask(get("/a"))).status for _ in range(2)] == [500, 500]

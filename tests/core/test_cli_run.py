@@ -194,3 +194,16 @@ def test_the_first_admins_key_is_shown_on_a_terminal_alone(monkeypatch: pytest.M
     with os.fdopen(ours), os.fdopen(theirs, "w") as terminal, contextlib.redirect_stdout(terminal):
         said = sign_in(settings_with(AUTH, data_dir=tmp_path))
     assert said == f"sign-in: send plr_the_key as X-API-Key; it is kept in {tmp_path}/admin-key"
+
+
+async def test_each_start_warns_of_secrets_that_others_may_read(run: Start, tmp_path: Path) -> None:
+    secrets = tmp_path / "secrets.yaml"
+    secrets.write_text("name: here\n", encoding="utf-8")
+    for mode, warned in ((0o644, True), (0o600, False)):
+        secrets.chmod(mode)
+        started = await run("site: !secret name\nplugins: {}\n", "--port", "0")
+        assert (await line_of(started)).startswith(READY)
+        started.send_signal(signal.SIGTERM)
+        _code, err = await end_of(started)
+        assert ("secrets_readable_by_others" in err) is warned
+        assert not warned or "chmod 600 secrets.yaml" in err

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -147,6 +148,9 @@ def test_requests_in_every_mixture_and_in_every_slice_are_answered_in_order_and_
         async with leaving_nothing(), serving(house.app()) as server, wire_to(server) as wire:
             if known:
                 await opened(server, wire)
+                async with wire_to(server) as other:  # from which the server knows them by now
+                    for each in [*raws, end]:
+                        await other.ask(each)
                 house.calls.clear()
 
             async def send() -> None:
@@ -215,7 +219,7 @@ async def test_a_client_that_does_not_read_is_answered_no_more_than_fits(path: s
                 got = b""
                 while not got.endswith(b'w"'):
                     got += await loop.sock_recv(client, 2**20)
-            (connection,) = server._connections
+            (connection,) = server.connected
             while connection._stuck_since is None:
                 await loop.sock_sendall(client, get(path))
                 await asyncio.sleep(0.001)
@@ -259,7 +263,7 @@ async def test_a_header_that_never_ends_is_given_up_whatever_was_answered_before
         await opened(server, wire)
         assert (await wire.ask(get(path))).status == 200
         wire.writer.write(get(path)[:20])
-        (connection,) = server._connections
+        (connection,) = server.connected
         await until(lambda: connection._header_since is not None)
         for _ in range(3):
             await leap(2.0)
@@ -411,6 +415,39 @@ async def test_the_last_line_of_the_log_is_written_when_a_server_has_stopped(kno
             assert [line["status"] for line in lines if line["path"] == "/slow"] == [499]
 
 
+@pytest.mark.parametrize("half", [False, True])
+async def test_a_client_that_leaves_within_its_body_is_no_failure_of_ours(half: bool) -> None:
+    house = House()
+    async with leaving_nothing(), serving(house.app()) as server:
+        with capture_logs() as lines:
+            async with wire_to(server) as wire:
+                wire.writer.write(get("/hello"))
+                await wire.answer()
+                wire.writer.write(post("/take", b'{"n": 7}')[:-3])
+                await wire.writer.drain()
+                if half:
+                    wire.writer.write_eof()
+                    assert await wire.closed() == b""
+            await until(lambda: not server.connections and len(lines) == 2)
+        assert [(line["path"], line["status"]) for line in lines] == [("/hello", 200), ("/take", 499)]
+
+
+@pytest.mark.parametrize("path", ["/take", "/nowhere", "/hello"])
+async def test_a_body_that_is_not_packed_as_it_says_is_refused_and_nothing_else(path: str) -> None:
+    house = House()
+    errors = logging.getLogger("aiohttp.server")
+    heard: list[logging.LogRecord] = []
+    errors.addFilter(heard.append)
+    try:
+        async with leaving_nothing(), serving(house.app()) as server, wire_to(server) as wire:
+            answer = await wire.ask(post(path, b"not packed", "Content-Encoding: gzip"))
+            assert 400 <= answer.status < 500
+            await wire.closed()
+    finally:
+        errors.removeFilter(heard.append)
+    assert heard == []
+
+
 class Counted:
     """A policy that has to be waited for, and something to do before that."""
 
@@ -488,6 +525,20 @@ async def test_a_connection_becomes_a_web_socket_new_or_used() -> None:
                     assert await peer.receive_str(timeout=PATIENCE_S) == f"{word}!"
             async with client.get("/hello") as answer:
                 assert answer.status == 200
+
+
+@pytest.mark.parametrize("lines", [("Upgrade: h2c",), ("Upgrade: tcp",), ("Upgrade: h2c, websocket",), ()])
+async def test_behind_an_upgrade_that_nobody_here_knows_nothing_is_read_nor_lost(lines: tuple[str, ...]) -> None:
+    house = House()
+    method = "GET" if lines else "CONNECT"
+    async with leaving_nothing(), serving(house.app()) as server:
+        for raw in (get("/hello"), get("/hello")[:40]):
+            async with wire_to(server) as wire:
+                await opened(server, wire)
+                asked = get("/hello", "Connection: Upgrade", *lines, method=method) + raw
+                answer = await wire.ask(asked, head=False)
+                assert (answer.status, answer.headers["Connection"]) == (200 if lines else 405, "close")
+                assert await wire.closed() == b""
 
 
 async def test_a_server_stops_while_a_web_socket_is_open() -> None:

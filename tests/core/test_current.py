@@ -10,10 +10,10 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.current import CurrentReadings, StoredReading
+from core.current import CurrentReadings
 from core.errors import DeviceRefused
 from core.model import Device, Flag, Kind, Quality, Reading, Reason, Source, Value
-from core.readings import Chunk, Row, batch_of
+from core.readings import Chunk, Row, StoredReading, batch_of
 
 DEVICE = Device(id="demo.room", plugin="demo", name="Room")
 NUMBER = DEVICE.point("number")

@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 FORKED = """
-import contextlib, importlib, json, os, sys, threading, traceback
+import contextlib, gc, importlib, json, os, sys, threading, traceback
 
 WORK = {"socket.bind", "socket.connect", "socket.getaddrinfo", "subprocess.Popen", "os.fork", "os.mkdir", "os.remove",
         "os.rename", "os.rmdir", "shutil.rmtree", "sqlite3.connect"}
@@ -58,6 +58,7 @@ def alone(module):
     done += [f"thread {each.name}" for each in threading.enumerate() if each is not threading.main_thread()]
     return "; ".join([*done, *(f"descriptor {each}" for each in set(os.listdir("/proc/self/fd")) - before)])
 
+gc.disable()  # nothing lives long here
 sys.dont_write_bytecode = True
 modules = sys.argv[1:]
 ours = {each.split(".")[0] for each in modules}

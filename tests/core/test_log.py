@@ -11,6 +11,9 @@ import pytest
 import structlog
 
 from core import log
+from core.log_levels import Levels
+from core.log_sinks import LogSink
+from core.plugin import logger
 from core.security import Secret
 from core.settings import LogSettings
 
@@ -19,6 +22,7 @@ from core.settings import LogSettings
 def as_it_was() -> Iterator[None]:
     before, level = list(logging.getLogger().handlers), logging.getLogger().level
     yield
+    log.configure(LogSettings())  # which takes levels back that were given
     structlog.reset_defaults()
     logging.getLogger().handlers[:] = before
     logging.getLogger().setLevel(level)
@@ -103,6 +107,17 @@ def test_secrets_never_reach_the_log(capsys: pytest.CaptureFixture[str]) -> None
     assert told.count("***") >= 10
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_password_in_what_an_exception_says_is_blacked_out(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogSettings(format=form))
+    error = ValueError("mqtt://me:hunter2@host is gone")
+    structlog.get_logger().error("failed", error=error, inner=[error], exc_info=error)
+    logging.getLogger("some.library").error("failed too", exc_info=error)
+    told = capsys.readouterr().err
+    assert "hunter2" not in told
+    assert told.count("mqtt://***@host") == 4
+
+
 def test_a_traceback_is_logged_without_the_values_in_it(capsys: pytest.CaptureFixture[str]) -> None:
     for form in ("json", "console"):
         log.configure(LogSettings(format=form))
@@ -126,7 +141,11 @@ def test_levels_hold_for_us_and_for_libraries(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("name", log.QUIET)
-def test_chatty_libraries_are_heard_from_warnings_on(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_chatty_libraries_are_heard_from_warnings_on(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(name), "level", logging.NOTSET)  # whatever the tests before this one left
+    monkeypatch.setattr(logging.getLogger(name), "disabled", False)
     log.configure(LogSettings(level="debug", format="json"))
     logging.getLogger(name).info("no")
     logging.getLogger(name).warning("yes")
@@ -191,3 +210,130 @@ def test_a_library_s_broken_record_does_not_reach_its_caller(
     logging.getLogger("some.library").warning("%d", "no number")
     logging.getLogger("some.library").warning("goes on")
     assert [line["event"] for line in lines(capsys)] == ["goes on"]
+
+
+HOSTILE = "a\x1b[2Jb\x9b2Jc\rd\ne\x00f\x7fg\u2028h\u202ei\u2066j"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_nothing_in_a_line_breaks_it_or_steers_a_terminal(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    class Hostile:
+        def __repr__(self) -> str:
+            return HOSTILE
+
+    log.configure(LogSettings(format=form))
+    structlog.get_logger().info(HOSTILE, text=HOSTILE, thing=Hostile(), inner=[HOSTILE], **{HOSTILE: 1})
+    logging.getLogger("some.library").warning("said %s", HOSTILE)
+    told = capsys.readouterr().err
+    first, second = told.split("\n")[:-1]
+    assert all(character.isprintable() for character in first + second)
+    assert "\\u001b[2J" in first and "\\u202e" in second
+    if form == "json":
+        assert json.loads(first)["text"] == HOSTILE
+        assert json.loads(second)["event"] == f"said {HOSTILE}"
+
+
+def test_a_message_with_lines_of_its_own_forges_none_in_a_traceback_on_a_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log.configure(LogSettings(format="console"))
+    try:
+        raise ValueError("x\n2026-01-01T00:00:00Z [info     ] forged\x1b[1m")  # noqa: TRY301
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    first, *traceback = capsys.readouterr().err.splitlines()
+    assert "failed" in first
+    assert traceback and all(line.startswith("    ") and line.isprintable() for line in traceback)
+
+
+def test_each_logger_can_have_a_level_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    levels = {"bacnet": "debug", "core": "warning", "some": "debug", "some.loud": "error"}
+    log.configure(LogSettings(format="json", levels=levels))
+    structlog.get_logger(plugin="bacnet").debug("1")
+    structlog.get_logger(plugin="auth").debug("no")
+    structlog.get_logger(plugin="auth").info("2")
+    structlog.get_logger().info("no")
+    structlog.get_logger().warning("3")
+    logging.getLogger("some.library").debug("4")
+    logging.getLogger("some.loud.one").warning("no")
+    assert [line["event"] for line in lines(capsys)] == ["1", "2", "3", "4"]
+
+
+def test_a_level_changes_for_loggers_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    settings, lasting, library = LogSettings(format="json"), logger("bacnet"), logging.getLogger("some.library")
+    levels = Levels(lambda: log.configure(settings, levels=levels))
+    log.configure(settings, levels=levels)
+
+    def tell(word: str) -> None:
+        lasting.debug(word)
+        library.debug(word)
+
+    tell("no")
+    levels.set("bacnet", "debug")
+    levels.set("some", "debug")
+    tell("yes")
+    levels.set("bacnet", None)
+    levels.set("some", None)
+    tell("no more")
+    assert [line["event"] for line in lines(capsys)] == ["yes", "yes"]
+    assert levels.all() == {"root": "info"}
+
+
+def test_a_library_that_a_plugin_has_silenced_stays_so_unless_it_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    silenced = logging.getLogger("bacpypes3")
+    log.configure(LogSettings(format="json"))
+    silenced.setLevel(logging.CRITICAL + 1)
+    log.configure(LogSettings(format="json"))
+    silenced.error("no")
+    log.configure(LogSettings(format="json", levels={"bacpypes3": "error"}))
+    silenced.error("yes")
+    assert [line["event"] for line in lines(capsys)] == ["yes"]
+
+
+@pytest.mark.parametrize(("form", "on_stderr"), [("json", 2), ("console", 2), ("none", 0)])
+def test_sinks_get_lines_of_json_whatever_form_stderr_has(
+    form: str, on_stderr: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken: list[str] = []
+    log.configure(LogSettings(format=form), sinks=[LogSink("a", taken.append)])
+    structlog.get_logger().info("one", password="hunter2", text="\x1b")
+    logging.getLogger("some.library").warning("two")
+    told = [json.loads(line) for line in "".join(taken).splitlines()]
+    assert [(line["event"], line["level"]) for line in told] == [("one", "info"), ("two", "warning")]
+    assert told[0]["password"] == "***"
+    assert len(capsys.readouterr().err.splitlines()) == on_stderr
+
+
+def test_without_a_sink_a_silent_stderr_speaks_all_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure(LogSettings(format="none"))
+    structlog.get_logger().info("one")
+    assert [line["event"] for line in lines(capsys)] == ["one"]
+
+
+def test_a_sink_that_raises_silences_nobody_and_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    taken: list[str] = []
+
+    def broken(_text: str) -> None:
+        raise RuntimeError("oh")
+
+    log.configure(LogSettings(format="json"), sinks=[LogSink("broken", broken), LogSink("whole", taken.append)])
+    structlog.get_logger().info("one")
+    structlog.get_logger().info("two")
+    told = lines(capsys)
+    assert [line["event"] for line in told] == ["one", "log_sink_failed", "two"]
+    assert told[1]["sink"] == "broken"
+    assert len(taken) == 3
+
+
+def test_a_sink_that_logs_as_it_takes_lines_is_not_handed_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    taken: list[str] = []
+
+    def talkative(text: str) -> None:
+        structlog.get_logger().info("taken")
+        logging.getLogger("some.library").warning("taken too")
+        taken.append(text)
+
+    log.configure(LogSettings(format="json"), sinks=[LogSink("a", talkative)])
+    structlog.get_logger().info("one")
+    assert [line["event"] for line in lines(capsys)] == ["one", "taken", "taken too"]
+    assert len(taken) == 1

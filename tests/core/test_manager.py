@@ -15,8 +15,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from core.asking import HOOK_TIMEOUT_S, MANY, ONE
+from core.caches import MemoryCache
 from core.clock import ManualClock
-from core.defaults import MemoryCache, MemoryHistory, MemoryRateLimitStore, SoleLeadership, in_memory_services
+from core.defaults import MemoryHistory, MemoryRateLimitStore, SoleLeadership, in_memory_services
 from core.errors import ConfigError, PluginError
 from core.events import EventBus, EventHandler, PluginStateChanged
 from core.manager import LoadedPlugin, PluginManager, PluginState
@@ -420,7 +421,10 @@ FAILURES: Mapping[str, tuple[type[Plugin[Any]], str]] = {
         plugin(register_driver=lambda self: MemoryHistory()),
         "register_driver answered MemoryHistory, which has no scan, read, write, priorities, scan_interval_s",
     ),
-    "is no cache": (plugin(provide_cache=lambda self: {}), "provide_cache answered dict, which has no set, delete"),
+    "is no cache": (
+        plugin(provide_cache=lambda self: {}),
+        "provide_cache answered dict, which has no set, delete, forget",
+    ),
     "has no life": (plugin(lifespan=lambda self: 3), "lifespan answered int, which has no __aenter__, __aexit__"),
     "misnames a hook": (MisnamedHook, "unknown hook 'register_device'"),
     "wants what a hook does not give": (WrongSignature, "Argument(s) {'everything'} are declared"),

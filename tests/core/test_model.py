@@ -43,7 +43,7 @@ def test_stored_numbers_never_change_their_meaning():
     assert [reason.name for reason in sorted(Reason)] == [
         "NONE", "STALE", "RESTORED", "OUT_OF_SERVICE", "OFFLINE", "TIMEOUT", "FAULT", "ERROR",
     ]  # fmt: skip
-    assert [source.name for source in sorted(Source)] == ["POLL", "COV", "READ", "WRITE"]
+    assert [source.name for source in sorted(Source)] == ["POLL", "COV", "READ", "WRITE", "IMPORTED", "TREND_LOG"]
     assert [quality.name for quality in sorted(Quality)] == ["GOOD", "UNCERTAIN", "BAD"]
     assert [int(flag) for flag in Flag] == [1, 2, 4, 8]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import gc
 import json
 import math
 import types
@@ -116,6 +117,38 @@ def test_every_fault_is_named(body: Any, expected: dict[str, str]) -> None:
 def test_the_message_names_the_first_fields_and_counts_the_others() -> None:
     with pytest.raises(Invalid, match=r"Correct these: leaves.0.size, .* and 1 more\."):
         parse_tree({"leaves": [{"size": "x", "name": 1}, {}], "value": [], "number": "", "instance": []})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {f"a{number}": 1 for number in range(50_000)},
+        {"leaves": [{f"a{number}": 1 for number in range(20_000)}] * 3},
+        {"leaves": [LEAF], **{f"{number}{'a' * 100_000}": 1 for number in range(300)}},
+    ],
+    ids=["fields", "items", "names"],
+)
+def test_of_countless_faults_the_first_hundred_are_told_briefly(body: Any) -> None:
+    with pytest.raises(Invalid, match=r"Correct these: .* and many more\.") as caught:
+        parse_tree(body)
+    assert len(caught.value.errors) == 100
+    assert len(dumps(caught.value.errors)) < 40_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"leaves": [LEAF], "value": []}, {"a": 1}, {"leaves": [{"a": 1}, {"size": ""}]}, {"leaves": [LEAF], "number": 13}],
+)
+def test_a_body_that_is_refused_leaves_nothing_for_the_garbage_collector(body: Any) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            with contextlib.suppress(Invalid):
+                parse_tree(body)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("text", ["1.0", "+1", " 1", "1 ", "0x1", "", "1_0", "²", "1" * 19])

@@ -261,6 +261,8 @@ async def test_bad_chunks_are_a_problem_too(started: Started) -> None:
         ("localhost.evil.example:80", 421),
         ("10.0.0.1", 421),
         ("[", 421),
+        ("l\u00f6calhost", 421),
+        ("xn--localhost-9za.example", 421),
     ],
 )
 async def test_on_loopback_only_loopback_names_are_answered(started: Started, host: str, status: int) -> None:
@@ -274,7 +276,13 @@ async def test_on_loopback_only_loopback_names_are_answered(started: Started, ho
 
 @pytest.mark.parametrize(
     ("target", "status"),
-    [("http://localhost/hello", 200), ("http://evil.example/hello", 421), ("*", 404), ("evil.example:443", 421)],
+    [
+        ("http://localhost/hello", 200),
+        ("http://evil.example/hello", 421),
+        ("ftp://localhost/hello", 421),
+        ("*", 404),
+        ("evil.example:443", 421),
+    ],
 )
 async def test_a_target_that_names_a_host_is_checked_too(started: Started, target: str, status: int) -> None:
     server = await started()
@@ -297,6 +305,16 @@ async def test_http_1_0_needs_no_host(started: Started) -> None:
     server = await started()
     async with wire_to(server) as wire:
         assert (await wire.ask(b"GET /hello HTTP/1.0\r\n\r\n"))[0] == 200
+        assert await wire.closed() == b""
+
+
+@pytest.mark.parametrize("coding", ["", " ", "\t"])
+async def test_behind_a_request_that_may_go_on_nothing_is_read(started: Started, coding: str) -> None:
+    server = await started()
+    async with wire_to(server) as wire:
+        status, headers, body = await wire.ask(HELLO[:-2] + f"Transfer-Encoding:{coding}\r\n\r\n".encode() + HELLO)
+        assert assert_problem(status, headers, body)["code"] == "request.bad"
+        assert (status, headers["Connection"]) == (400, "close")
         assert await wire.closed() == b""
 
 
@@ -361,6 +379,10 @@ async def test_a_client_that_does_not_read_its_answer_is_given_up(started: Start
                 await asyncio.sleep(0.01)
             while server.connections:
                 await asyncio.sleep(0.01)
+        client.settimeout(3)
+        with pytest.raises(ConnectionResetError):  # nor does the system keep what was not read, to offer it on
+            while client.recv(1 << 16):
+                pass
 
 
 async def test_a_client_that_reads_slowly_gets_its_whole_answer(started: Started) -> None:

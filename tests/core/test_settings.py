@@ -10,6 +10,7 @@ from core.catalog import Catalog
 from core.config import load
 from core.errors import ConfigError, PluginError
 from core.security import Secret
+from core.serving import Deadlines, Tls
 from core.settings import RESERVED_NAMES, Http, LogSettings, Settings, read
 
 METER = '''"""A meter, for tests."""
@@ -120,6 +121,47 @@ def test_the_kernel_s_options_are_read() -> None:
     assert settings.http == Http("0.0.0.0", 0, allow_unauthenticated=True)
     assert settings.data_dir == Path.cwd() / "here"
     assert (settings.site, settings.log) == ("tower-1", LogSettings("debug", "json"))
+
+
+def test_how_it_is_served_is_read() -> None:
+    http = settings_of(
+        "http:\n  hosts: [BMS.example, '*.Plant.example', '2001:DB8::1']\n  redirect_port: 0\n  max_body: 4096\n"
+        "  connections_per_address: 9\n  deadlines: {header_s: 5, idle_s: 1.5}\n"
+        "  tls: {certificate: a.pem, key: b.pem, key_password: !secret key, min_version: '1.3'}\n",
+        secrets="key: hunter2\n",
+    ).http
+    assert http.hosts == ("bms.example", "*.plant.example", "2001:db8::1")
+    assert (http.max_body, http.connections_per_address) == (4096, 9)
+    assert http.deadlines == Deadlines(header_s=5, idle_s=1.5)
+    assert http.tls == Tls(Path("a.pem"), Path("b.pem"), Secret("hunter2"), "1.3")
+    assert "hunter2" not in repr(http)
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("redirect_port: 80", "redirect_port: there is no TLS to send clients on to"),
+        ("tls: {certificate: a}", "tls.key: this option is missing"),
+        ("tls: {certificate: a, key: b, min_version: '1.1'}", "tls.min_version: expected one of 1.2, 1.3, not '1.1'"),
+        ("tls: {certificate: a, key: b, min_version: 1.2}", 'tls.min_version: write it in quotes: "1.2"'),
+        ("tls: {certificate: a, key: b}, redirect_port: 8080", "redirect_port: this port speaks TLS itself"),
+        (
+            "tls: {certificate: a, key: b}, redirect_port: 80, host: 0.0.0.0, allow_unauthenticated: true",
+            "redirect_port: clients are sent on to names of ours alone; list them",
+        ),
+        ("hosts: bms.example", "hosts: expected a list"),
+        ("hosts: ['bms.example:80']", "hosts[0]: expected a host name such as bms.example"),
+        ("hosts: ['*']", "hosts[0]: expected a host name"),
+        ("hosts: ['a*.example']", "hosts[0]: expected a host name"),
+        ("deadlines: {header_s: 0}", "deadlines.header_s: must be a number of seconds, more than 0, not 0"),
+        ("deadlines: {finish_s: 1}", "deadlines.finish_s: unknown option"),
+        ("max_body: 5", "max_body: must be a whole number from 1024"),
+        ("connections_per_address: 0", "connections_per_address: must be a whole number from 1"),
+    ],
+)
+def test_what_it_cannot_be_served_by_is_a_mistake(section: str, said: str) -> None:
+    [problem] = problems_of(f"http: {{{section}}}\n")
+    assert f"a.yaml:1: http.{said}" in problem
 
 
 def test_options_of_the_command_line_win() -> None:

@@ -66,6 +66,11 @@ async def plain(_request: web.Request) -> dict[str, str]:
     return {"hello": "world"}
 
 
+@attrs.frozen
+class Text:
+    text: str
+
+
 ROUTES = [
     Route("GET", "/query", show_query, "", query=Query),
     Route("POST", "/body", show_body, "", body=Body),
@@ -232,6 +237,45 @@ async def test_a_body_over_the_limit_is_drained_and_refused_and_the_connection_l
             assert answer.status == 413
             assert (await problem_of(answer))["code"] == "request.too_large"
             assert answer.headers.get("Connection") != "close"
+
+
+async def test_a_route_may_take_more_or_less_than_others(serve: Serve) -> None:
+    async def size(_request: web.Request, *, body: Text) -> int:
+        return len(body.text)
+
+    routes = [Route("POST", f"/{most}", size, "", body=Text, max_body_bytes=most) for most in (100, 5_000)]
+    client = await serve([*routes, Route("POST", "/usual", size, "", body=Text)], max_body_bytes=1_000)
+    for path, length, status in (("100", 50, 200), ("100", 150, 413), ("5000", 4_900, 200), ("5000", 5_001, 413)):
+        async with client.post(f"/{path}", json={"text": "x" * length}) as answer:
+            assert answer.status == status
+    async with client.post("/usual", json={"text": "x" * 2_000}) as answer:
+        assert answer.status == 413
+        assert (await problem_of(answer))["code"] == "request.too_large"
+
+
+async def test_a_handler_has_the_time_that_its_route_gives_it_and_is_cancelled_then(serve: Serve) -> None:
+    ended: list[BaseException] = []
+
+    async def never(_request: web.Request) -> None:
+        try:
+            await asyncio.Event().wait()
+        except BaseException as error:
+            ended.append(error)
+            raise
+
+    async def own(_request: web.Request) -> None:
+        raise TimeoutError("its own affair")
+
+    late = [
+        Route("GET", f"/{each.__name__}", each, "", timeout_s=0.02 if each is never else 9.0) for each in (never, own)
+    ]
+    client = await serve(late)
+    async with client.get("/never") as answer:
+        assert (answer.status, (await problem_of(answer))["code"]) == (503, "request.overdue")
+        assert int(answer.headers["Retry-After"]) > 0
+    assert isinstance(ended[0], asyncio.CancelledError)
+    async with client.get("/own") as answer:
+        assert (await problem_of(answer))["code"] == "internal"
 
 
 async def test_a_body_beyond_all_bounds_ends_the_connection(serve: Serve) -> None:

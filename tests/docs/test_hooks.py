@@ -11,8 +11,9 @@ import pytest
 from docs.blocks import blocks
 from docs.hook_reference import PAGE, renewed
 
-from core import defaults, events, hookspecs, plugin
+from core import caches, defaults, events, hookspecs, plugin
 from core.asking import MANY, ONE
+from core.clock import SystemClock
 from core.hookspecs import HOOKS, Hook, hookimpl
 from core.plugin import API_VERSION, Plugin
 from core.testing import StartPlantroom
@@ -34,11 +35,17 @@ class MemoryDriver:
     async def priorities(self, point): ...
 
 
+class Archived:
+    """As little as a receiver may have."""
+
+    async def deliver(self, delivery): ...
+
+
 NAMES: dict[str, Any] = {
     **vars(plugin),
     **vars(events),
     "LampDriver": lambda _ctx: MemoryDriver(),
-    "FileCache": lambda _folder: defaults.MemoryCache(plugin.Clock),
+    "FileCache": lambda _folder: caches.MemoryCache(SystemClock()),
     "SharedLimits": lambda _url: defaults.MemoryRateLimitStore(plugin.Clock),
     "Archive": lambda _folder: defaults.MemoryHistory(),
     "Cluster": lambda _url: defaults.SoleLeadership(),
@@ -76,6 +83,12 @@ class Exhibit(Plugin[Any]):
 
     def badge(self, _call):
         return None
+
+    def archive(self, _lines): ...
+
+    @asynccontextmanager
+    async def archived(self):
+        yield Archived()
 
     def add_building(self, _logger, _method, event):
         return event
@@ -120,10 +133,10 @@ async def test_the_kernel_takes_the_example_of_each_hook(plantroom: StartPlantro
 
 
 def test_every_event_of_the_kernel_is_on_the_page() -> None:
-    ends = ("Changed", "Stepped")
+    ends = ("Changed", "Stepped", "Asked")
     own = {name for name, each in vars(events).items() if inspect.isclass(each) and name.endswith(ends)}
 
-    assert own == set(re.findall(r"`(\w+(?:Changed|Stepped))`", TEXT))
+    assert own == set(re.findall(r"`(\w+(?:Changed|Stepped|Asked))`", TEXT))
 
 
 def test_the_version_of_the_plugin_api_is_on_the_page() -> None:

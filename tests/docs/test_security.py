@@ -16,7 +16,7 @@ from core.settings import SCHEMA, read
 from plugins.auth.routes.keys import NewKeyBody, RotateBody
 
 PAGE = "docs/security.md"
-PLUGINS = ("auth", "ratelimit", "security")
+PLUGINS = ("auth", "cors", "ratelimit", "security")
 OTHERS = {"bootstrap"}
 """What stands there as the name of something else."""
 TEXT = (ROOT / PAGE).read_text(encoding="utf-8")

@@ -25,7 +25,13 @@ PAGE = "docs/writing-a-plugin.md"
 TOOLS = {"plantroom": "core", "pytest": "pytest", "pip": "pip"}
 SERVERS = {"python ": " on ", "plantroom run": "ready on"}
 PORTS = ("8080", "8099", "4001")
-NOT_SHOWN = {"register_log_processors", "provide_rate_limit_store", "provide_history", "provide_leadership"}
+NOT_SHOWN = {
+    "register_log_processors",
+    "register_log_sinks",
+    "provide_rate_limit_store",
+    "provide_history",
+    "provide_leadership",
+}
 LONGEST_S = 60.0
 
 

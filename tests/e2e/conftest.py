@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from e2e.attacked import GUARDED, House, attacked
 from e2e.program import ROOT, Program, StartProgram
 
 from core.process import API_KEY_VARIABLE
@@ -33,3 +34,19 @@ async def start() -> AsyncIterator[StartProgram]:
         if program.process.returncode is None:
             program.process.kill()
         await program.ended()
+
+
+@pytest.fixture(scope="module")
+def house(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Run one Plantroom for a module of attacks, with the module's CONFIGURATION and AUTHORITY where it has them."""
+    configuration = getattr(request.module, "CONFIGURATION", GUARDED)
+    authority = getattr(request.module, "AUTHORITY", None)
+    with attacked(tmp_path_factory.mktemp("attacked"), configuration, authority) as guarded:
+        yield guarded
+
+
+@pytest.fixture
+def unharmed(house: House) -> Iterator[None]:
+    """See that the attack of a test harms nobody."""
+    with house.unharmed():
+        yield

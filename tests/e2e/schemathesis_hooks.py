@@ -25,10 +25,11 @@ def before_call(_context: schemathesis.HookContext, case: schemathesis.Case, _kw
         return
     if case.query:
         case.query.pop("cursor", None)
+        past(case.query)
     if case.headers and "Idempotency-Key" in case.headers:
         case.headers["Idempotency-Key"] = f"{run}-{next(numbers)}"
     mend = MENDED.get(case.operation.label)
-    if mend is not None and isinstance(case.body, dict):
+    if mend is not None and isinstance(case.body, dict | str):
         mend(case)
 
 
@@ -52,6 +53,34 @@ def write_point(case: schemathesis.Case) -> None:
     point = found(f"{case.operation.base_url}api/v1/points/", case.path_parameters["point_id"])
     if point is not None and point["reading"] is not None and "value" in case.body:
         case.body["value"] = point["reading"]["value"]
+
+
+def past(asked: dict[str, Any]) -> None:
+    """Times go up, zones are places, and what fills intervals has some."""
+    known = {
+        "start": "2020-01-01T00:00:00Z", "end": "2030-01-01T00:00:00Z", "before": "2030-01-01T00:00:00Z",
+        "tz": "Europe/Berlin", "interval": "1h", "aggregate": ["count"],
+    }  # fmt: skip
+    asked.update({name: value for name, value in known.items() if name in asked})
+    if asked.get("fill") not in (None, "none"):
+        asked["interval"], asked["fill"] = "1h", "previous"
+
+
+def query_history(case: schemathesis.Case) -> None:
+    case.body.pop("cursor", None)
+    past(case.body)
+
+
+def take_in(case: schemathesis.Case) -> None:
+    """What is taken in suits the point, in JSON and in CSV."""
+    point = found(f"{case.operation.base_url}api/v1/points/", case.path_parameters["point_id"])
+    value = 1 if point is None or point["reading"] is None else point["reading"]["value"]
+    if isinstance(case.body, str):
+        case.body = f"time,value\n2026-01-31T12:00:00Z,{value}\n"
+        return
+    for sample in case.body.get("samples", ()):
+        if isinstance(sample, dict):
+            sample["time"], sample["value"] = "2026-01-31T12:00:00Z", value
 
 
 def write_property(case: schemathesis.Case) -> None:
@@ -98,6 +127,9 @@ MENDED = {
     "POST /api/v1/auth/api-keys": new_key,
     "PATCH /api/v1/auth/api-keys/{key_id}": new_key,
     "POST /api/v1/auth/users": new_user,
+    "POST /api/v1/history/query": query_history,
+    "POST /api/v1/history/latest": query_history,
+    "POST /api/v1/points/{point_id}/history": take_in,
     "PATCH /api/v1/auth/users/{user_id}": new_user,
     "PUT /api/v1/points/{point_id}/value": write_point,
     f"PUT {PROPERTY}": write_property,

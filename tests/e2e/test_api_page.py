@@ -33,7 +33,7 @@ async def test_every_command_on_the_page_answers_as_the_page_says(start: StartPr
         )
         await until(lambda: get(client, "/api/v1/devices?limit=4"), lambda page: len(page["items"]) == 4)
     said = [await shell(block.replace("http://127.0.0.1:8080", url), tmp_path) for block in COMMANDS]
-    document, points, second, wrong, explained, readings, status, written, back, job = said
+    document, points, second, wrong, explained, readings, status, written, back, job, sinks = said
 
     assert document["openapi"] == "3.1.0"
     assert len(points["items"]) == 2 < points["total"] and points["next_cursor"]
@@ -45,6 +45,7 @@ async def test_every_command_on_the_page_answers_as_the_page_says(start: StartPr
     assert written["effective"] and written["reading"]["value"] == 18
     assert back["active_priority"] != 8
     assert job["state"] in ("queued", "running", "succeeded")
+    assert [sink["name"] for sink in sinks["items"]] == ["file_sink.files"]
     assert await program.stop() == 0
 
 

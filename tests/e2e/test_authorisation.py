@@ -19,7 +19,7 @@ RANKS = {VIEWER: 1, OPERATOR: 2, ADMIN: 3}
 HOUSE = "house"  # what concerns the whole house is for nobody who has a scope
 OWN = "own"  # answers and does what is within the scope alone
 ITEM = "item"  # a device or point that the path names
-BACNET, SIMULATOR = "bacnet", "simulator"  # all of a plugin
+BACNET, CACHE, HISTORY, LOGGING, SIMULATOR = "bacnet", "cache", "history", "logging", "simulator"  # all of a plugin
 
 TABLE: Mapping[str, tuple[str, str]] = {
     "GET /healthz": (PUBLIC, OWN),
@@ -43,12 +43,18 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "PUT /api/v1/points/{point_id}/value": (OPERATOR, ITEM),
     "DELETE /api/v1/points/{point_id}/value": (OPERATOR, ITEM),
     "GET /api/v1/points/{point_id}/priorities": (VIEWER, ITEM),
+    "GET /api/v1/points/{point_id}/history": (VIEWER, ITEM),
+    "POST /api/v1/points/{point_id}/history": (ADMIN, ITEM),
+    "GET /api/v1/points/{point_id}/history/latest": (VIEWER, ITEM),
+    "POST /api/v1/history/query": (VIEWER, OWN),
+    "POST /api/v1/history/latest": (VIEWER, OWN),
     "POST /api/v1/readings/query": (VIEWER, OWN),
     "POST /api/v1/writes": (OPERATOR, OWN),
     "POST /api/v1/scans": (OPERATOR, HOUSE),
     "GET /api/v1/jobs": (VIEWER, HOUSE),
     "GET /api/v1/jobs/{job_id}": (VIEWER, HOUSE),
     "DELETE /api/v1/jobs/{job_id}": (OPERATOR, HOUSE),
+    "GET /api/v1/sinks": (VIEWER, HOUSE),
     "POST /api/v1/auth/login": (PUBLIC, OWN),
     "POST /api/v1/auth/logout": (VIEWER, OWN),
     "POST /api/v1/auth/logout-everywhere": (VIEWER, OWN),
@@ -94,6 +100,11 @@ TABLE: Mapping[str, tuple[str, str]] = {
     "GET /api/v1/bacnet/bbmds/{address}": (OPERATOR, BACNET),
     "PUT /api/v1/bacnet/bbmds/{address}/bdt": (ADMIN, BACNET),
     "POST /api/v1/bacnet/bbmds/{address}/fdt/remove": (ADMIN, BACNET),
+    "GET /api/v1/cache/figures": (VIEWER, CACHE),
+    "POST /api/v1/cache/clear": (ADMIN, CACHE),
+    "GET /api/v1/history": (OPERATOR, HISTORY),
+    "GET /api/v1/logging": (OPERATOR, LOGGING),
+    "PATCH /api/v1/logging/levels": (ADMIN, LOGGING),
 }
 """Each operation: the least role that may ask it, and what it takes to ask it with a scope."""
 
@@ -316,6 +327,7 @@ async def test_lists_and_batches_show_nothing_beyond_the_scope(demo: Door) -> No
         await lists(demo, headers, devices)
         inside, outside, unknown = (f"{device}.{OBJECT}" for device in (INSIDE, OUTSIDE, UNKNOWN))
         await batches(demo, headers, inside=inside if devices else None, beyond=(outside, unknown))
+        await histories(demo, headers, inside=inside if devices else None, beyond=(outside, unknown))
     await pages_follow_the_tags(demo)
 
 
@@ -358,6 +370,23 @@ async def batches(door: Door, headers: Mapping[str, str], *, inside: str | None,
         assert [item["reading"] is not None for item in answer.json["items"][len(beyond) :]] == [True] * bool(inside)
     after = (await door.admin("GET", f"/api/v1/points/{beyond[0]}/value?max_age=0")).json
     assert after["value"] == before["value"]
+
+
+async def histories(door: Door, headers: Mapping[str, str], *, inside: str | None, beyond: tuple[str, ...]) -> None:
+    """Ask for the past of points within and beyond the scope in one request each."""
+    ids = [*beyond, *([inside] if inside else [])]
+    latest = await door.ask("POST", "/api/v1/history/latest", {"point_ids": ids}, headers=headers)
+    assert [item["error"]["status"] for item in latest.json["items"][: len(beyond)]] == [403] * len(beyond)
+    past = await door.ask("POST", "/api/v1/history/query", {"point_ids": ids}, headers=headers)
+    assert past.status == 200, past.text
+    assert {item["point_id"] for item in past.json["items"]} <= {inside}
+    assert [(each["point_id"], each["error"]["status"]) for each in past.json["errors"]] == [
+        (each, 403) for each in beyond
+    ]
+    assert len({each["error"]["detail"] for each in past.json["errors"]}) == 1, "what is not there is told apart"
+    whole = {**headers, "Accept": "text/csv"}
+    streamed = await door.ask("POST", "/api/v1/history/query", {"point_ids": ids}, headers=whole)
+    assert streamed.status == 403
 
 
 async def pages_follow_the_tags(door: Door) -> None:

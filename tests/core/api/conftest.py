@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -14,17 +15,20 @@ import aiohttp
 import attrs
 import pytest
 from aiohttp import web
+from shared_history import record
 
 from core.api import Parts, kernel_routes
 from core.api.idempotency import Idempotency
 from core.api.metrics import ServerFigures
 from core.api.system import SystemFacts
+from core.clock import ManualClock
 from core.commands import Commands
 from core.defaults import MemoryCache, in_memory_services
 from core.events import DevicesChanged, EventHandler
 from core.exchange import Exchange
 from core.manager import LoadedPlugin, PluginManager
-from core.model import Inventory
+from core.memory_history import MemoryHistory
+from core.model import Inventory, Kind
 from core.plugin import (
     Context,
     Health,
@@ -38,9 +42,11 @@ from core.plugin import (
     hookimpl,
     logger,
 )
+from core.samples import utc_ms
 from core.server import Server
 from core.settings import Http, PluginEntry
 from core.storage import Storage
+from core.testing import Running, StartPlantroom
 from core.web import build_application
 
 __version__ = "9.9"
@@ -237,9 +243,11 @@ async def serving(house: Any, exchange: Exchange, lender: Lender, entries: Seque
     figures = ServerFigures(house.clock)
     parts = Parts(
         clock=house.clock, registry=house.registry, exchange=exchange, commands=lender.commands,
-        jobs=house.jobs, scans=house.scans, manager=manager, figures=figures, idempotency=Idempotency(house.clock),
+        jobs=house.jobs, scans=house.scans, manager=manager, services=in_memory_services(house.clock), figures=figures,
+        idempotency=Idempotency(house.clock),
         metrics=lambda: [(each.name, metric) for each in manager.running for metric in each.many("register_metrics")],
         facts=SystemFacts("1.2.3", "local", "0000-id"), secret=b"secret", reload=None,
+        deliveries=house.deliveries,
     )  # fmt: skip
     server = Server(Http(port=0))
     await server.start()
@@ -258,3 +266,83 @@ async def api(
 ) -> AsyncIterator[Api]:
     async with serving(house, exchange, Lender(house, commands, storage, tmp_path), entries) as api:
         yield api
+
+
+# a house with a past
+
+NOW = 1_774_872_000.0  # 2026-03-30T12:00:00Z, a day after clocks were set forward in Europe
+MODES = {"1": "Off", "2": "Heating", "3": "=Cooling, fast"}
+
+
+class Rooms(Plugin[Any]):
+    """One point of each kind, of which nothing is recorded but what a test adds."""
+
+    @hookimpl
+    def register_points(self) -> Iterable[Inventory]:
+        room = self.ctx.device("1")
+        points = [
+            room.point("level", max=100.0, symbol="%"),
+            room.point("other"),
+            room.point("on", kind=Kind.BOOLEAN, states={"false": "Off", "true": "On"}),
+            room.point("mode", kind=Kind.ENUM, states=MODES),
+            room.point("note", kind=Kind.TEXT),
+        ]
+        return [Inventory(room, points)]
+
+
+class PastHouse:
+    """A kernel that runs with rooms, its history, and a client."""
+
+    def __init__(self, running: Running, history: MemoryHistory) -> None:
+        self.kernel = running.kernel
+        self.client = running.client
+        self.history = history
+        self.now_ms = round(NOW * 1000)
+
+    def use(self, history: MemoryHistory) -> None:
+        """Let another history be the one that is asked."""
+        self.history = self.kernel.services.history = history
+
+    def slot(self, key: str) -> int:
+        return self.kernel.registry.point(f"rooms.1.{key}").slot
+
+    def record(self, key: str, time: str | int, *values: Any, every_ms: int = 60_000) -> None:
+        """Record values, or rows, of a point from a time on."""
+        begin = utc_ms(time) if isinstance(time, str) else time
+        for number, value in enumerate(values):
+            record(self.history, self.slot(key), begin + number * every_ms, value)
+
+    async def ask(self, method: str, path: str, body: Any = UNSET, **headers: str) -> Reply:
+        data = {"data": io.BytesIO(body)} if isinstance(body, bytes) else {} if body is UNSET else {"json": body}
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        async with self.client.request(method, path, headers=named, **data) as answer:
+            reply = Reply(answer.status, answer.headers, await answer.read())
+        if reply.status >= 400 and method != "HEAD":
+            assert answer.content_type == "application/problem+json"
+        return reply
+
+    async def get(self, key: str, query: str = "", **headers: str) -> Reply:
+        """Ask for a point's history."""
+        return await self.ask("GET", f"/api/v1/points/rooms.1.{key}/history?{query}", **headers)
+
+    async def query(self, *keys: str, **asked: Any) -> Reply:
+        """Ask for the history of several points."""
+        ids = [key if "." in key else f"rooms.1.{key}" for key in keys]
+        headers = {"Accept": asked.pop("accept")} if "accept" in asked else {}
+        return await self.ask("POST", "/api/v1/history/query", {"point_ids": ids, **asked}, **headers)
+
+    async def items(self, key: str, query: str = "") -> list[Any]:
+        reply = await self.get(key, query)
+        assert reply.status == 200, reply.json
+        items: list[Any] = reply.json["items"]
+        return items
+
+
+@pytest.fixture
+async def past(plantroom: StartPlantroom) -> PastHouse:
+    clock = ManualClock(NOW)
+    running = await plantroom("plugins: {rooms: {}}", plugins={"rooms": Rooms}, clock=clock)
+    history = MemoryHistory()
+    house = PastHouse(running, history)
+    house.use(history)
+    return house

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from core.errors import DeviceTimeout
 from core.model import Device, Flag, Inventory, Kind
 from core.readings import Row
+from core.sinks import Sink
 
 OPEN = {"Problem"}  # errors may have further members
 ELSEWHERE = {"post_system_reload"}  # needs a whole kernel: tests/e2e/test_schemathesis.py
@@ -42,7 +44,7 @@ class Witness:
             described = self.data["components"]["responses"][described["$ref"].rpartition("/")[2]]
         assert [name for name in described["headers"] if name != "Age" and name not in reply.headers] == []
         if reply.body:
-            (media,) = described["content"].values()
+            media = described["content"][reply.headers["Content-Type"]]
             schema = {"components": self.data["components"], **media["schema"]}
             Draft202012Validator(schema, format_checker=FormatChecker(["date-time"])).validate(reply.json)
         self.seen.add((operation_id, str(status)))
@@ -83,6 +85,7 @@ def furnish(api: Any) -> Any:
     api.house.device("other.2", "a")
     api.house.registry.mark_vanished(["other.2"])
     driver.inventories = [Inventory(device, points)]
+    api.house.deliveries.add("demo", [Sink("archive", nullcontext)], None)
     return driver
 
 
@@ -96,7 +99,7 @@ async def test_every_answer_is_as_the_document_says(api: Any) -> None:
     await witness.ask("get_points_by_point_id_value", "/api/v1/points/demo.1.ai.1/value")
     await api.house.clock.advance(12)
 
-    for name in ("healthz", "readyz", "api_v1", "errors", "plugins", "devices", "points", "jobs"):
+    for name in ("healthz", "readyz", "api_v1", "errors", "plugins", "devices", "points", "jobs", "sinks"):
         path = {"healthz": "/healthz", "readyz": "/readyz", "api_v1": "/api/v1"}.get(name, f"/api/v1/{name}?count=true")
         reply = await witness.ask(f"get_{name}", path)
         await witness.ask(f"get_{name}", path, status=304, If_None_Match=reply.headers["ETag"])
@@ -121,6 +124,7 @@ async def test_every_answer_is_as_the_document_says(api: Any) -> None:
     await witness.ask("post_writes", "/api/v1/writes", {"writes": []}, status=422)
     asked = {"point_ids": ["demo.1.big.1", "demo.1.odd.1", "demo.9.x"], "max_age": 0}
     await witness.ask("post_readings_query", "/api/v1/readings/query", asked)
+    await histories(witness)
     driver.silent.add("demo.1")
     await api.house.clock.advance(0.1)
     await witness.ask("get_points_by_point_id_value", "/api/v1/points/demo.1.csv.1/value?max_age=0", status=504)
@@ -134,6 +138,36 @@ async def test_every_answer_is_as_the_document_says(api: Any) -> None:
     await witness.ask("delete_jobs_by_job_id", f"/api/v1/jobs/{job['id']}")
     await witness.ask("get_jobs", "/api/v1/jobs")
     assert list(witness.unseen()) == []
+
+
+async def histories(witness: Witness) -> None:
+    """Ask for the past of points, once they have one."""
+    at, several = "/api/v1/points/demo.1.{}/history", ["demo.1.ai.1", "demo.1.msv.1", "demo.1.csv.1", "demo.9.x"]
+    times = [f"2023-11-14T{hour}:00:00Z" for hour in (10, 12, 14)]
+    for key, values in (("ai.1", (1.5, 2**80, None)), ("msv.1", (1, 2, 1)), ("csv.1", ("a", "b", "c"))):
+        samples = [
+            {"time": time, "value": value, "quality": "bad" if value is None else "uncertain"}
+            for time, value in zip(times, values, strict=True)
+        ]
+        await witness.ask("post_points_by_point_id_history", at.format(key), {"samples": samples})
+    await witness.ask("post_points_by_point_id_history", at.format("ai.1"), {"samples": [{}]}, status=422)
+    kept = await witness.ask("get_points_by_point_id_history", at.format("ai.1"))
+    await witness.ask(
+        "get_points_by_point_id_history", at.format("ai.1"), status=304, If_None_Match=kept.headers["ETag"]
+    )
+    for query in ("limit=1", "interval=1h&fill=previous", "interval=1h&fill=linear&tz=Asia/Kathmandu", "aggregate=sum"):
+        page = await witness.ask("get_points_by_point_id_history", f"{at.format('ai.1')}?{query}")
+        assert page.json["items"]
+    await witness.ask("get_points_by_point_id_history", at.format("ai.1"), status=406, Accept="image/png")
+    shares = f"{at.format('msv.1')}?interval=1h&aggregate=first,time_in_state,count"
+    await witness.ask("get_points_by_point_id_history", shares)
+    await witness.ask("post_history_query", "/api/v1/history/query", {"point_ids": several})
+    await witness.ask("post_history_query", "/api/v1/history/query", {"point_ids": several, "interval": "1h"})
+    await witness.ask("get_points_by_point_id_history_latest", f"{at.format('msv.1')}/latest")
+    await witness.ask(
+        "get_points_by_point_id_history_latest", f"{at.format('ai.1')}/latest?before=2000-01-01T00:00:00Z"
+    )
+    await witness.ask("post_history_latest", "/api/v1/history/latest", {"point_ids": several})
 
 
 async def test_the_document_has_an_etag_and_comes_without_a_body_when_it_is_known(api: Any) -> None:

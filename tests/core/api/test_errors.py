@@ -42,6 +42,7 @@ from plugins.auth.errors import (
     WrongPassword,
 )
 from plugins.bacnet.errors import NetworkBusy, Refusal, UnusableValue, property_error, read_error
+from plugins.history.errors import DamagedHistory, HistoryError
 from plugins.simulator.errors import BuildingAway, FaultNotFound
 
 VALUE = "/api/v1/points/demo.1.level/value"
@@ -49,9 +50,12 @@ VALUE = "/api/v1/points/demo.1.level/value"
 NEVER_ANSWERED = {
     "bacnet.link_failed": "the plugin does not start",
     "config.invalid": "nothing starts",
+    "file_sink.directory_in_use": "shown at /api/v1/sinks",
+    "file_sink.failed": "shown at /api/v1/sinks",
     "server.listen_failed": "nothing starts",
     "simulator.address_taken": "the plugin does not start",
     "simulator.failed": "the plugin does not start",
+    "tls.certificate_unusable": "nothing starts",
 }
 
 
@@ -245,6 +249,10 @@ PROVOCATIONS: Mapping[str, Provocation] = {
     "device.refused": lambda house: house.read(read_error(Refusal("error", "other", "device"), "demo.1.level")),
     "device.timeout": lambda house: house.read(DeviceTimeout("It did not answer within 3 s.")),
     "error.not_found": lambda house: house.get("/api/v1/errors/point.gone"),
+    "history.damaged": lambda house: house.read(
+        DamagedHistory("data/history/60d/2026-01-26.week.1.sqlite3 is damaged.")
+    ),
+    "history.not_kept": lambda house: house.read(HistoryError("data/history: the disk has 12 MiB left.")),
     "internal": lambda house: house.put(20, failure=RuntimeError("no")),
     "job.not_found": lambda house: house.get("/api/v1/jobs/0b7c3f0e"),
     "plugin.failed": lambda house: house.read(RuntimeError("no")),
@@ -259,6 +267,7 @@ PROVOCATIONS: Mapping[str, Provocation] = {
     "request.invalid": lambda house: house.get("/api/v1/points?limit=0"),
     "request.malformed": lambda house: house.post("/api/v1/scans", b'{"plugin": '),
     "request.media_type": lambda house: house.post("/api/v1/scans", b"{}", "text/plain"),
+    "request.not_acceptable": lambda house: house.get("/api/v1/points/demo.1.level/history", Accept="image/png"),
     "request.method_not_allowed": lambda house: house.ask("PUT", "/api/v1/devices"),
     "request.misdirected": lambda house: house.get("/api/v1", Host="building.example"),
     "request.too_large": lambda house: house.post("/api/v1/writes", b" " * 1_100_000),
@@ -296,6 +305,7 @@ async def ask(url: str) -> Answered:
 BY_THE_SERVER: Mapping[str, Callable[[str], Awaitable[Answered]]] = {
     "auth.required": lambda url: ask(f"{url}/locked"),
     "auth.forbidden": lambda url: ask(f"{url}/forbidden"),
+    "request.overdue": lambda url: ask(f"{url}/late"),
     "request.timeout": lambda url: raw(url, SLOW_BODY),
     "system.unavailable": lambda url: ask(f"{url}/unavailable"),
 }
@@ -321,6 +331,9 @@ async def server() -> AsyncIterator[str]:
     async def unavailable(_request: web.Request) -> None:
         raise web.HTTPServiceUnavailable
 
+    async def late(_request: web.Request) -> None:
+        await asyncio.Event().wait()
+
     async def slow(_request: web.Request, *, body: Any) -> None:
         raise AssertionError(body)
 
@@ -328,6 +341,7 @@ async def server() -> AsyncIterator[str]:
         Route("GET", "/locked", locked, "Refuse"),
         Route("GET", "/forbidden", forbidden, "Refuse"),
         Route("GET", "/unavailable", unavailable, "Refuse"),
+        Route("GET", "/late", late, "Wait", timeout_s=0.02),
         Route("POST", "/slow", slow, "Wait", body=Body),
     ]
     served = Server(Http(port=0))

@@ -26,7 +26,7 @@ from core.process import STOP_WITHIN_S
 from core.settings import read
 
 HOOK_TIMEOUT_S = 0.3
-LONGEST_S = 20.0
+LONGEST_S = 30.0
 
 GOOD = """
     from core.plugin import Inventory, Plugin, Poller, Route, hookimpl

@@ -10,6 +10,7 @@ import pytest
 
 from core import hookspecs
 from core.asking import MANY
+from core.plugin import API_VERSION
 
 relay = pluggy.PluginManager(hookspecs.PROJECT)
 relay.add_hookspecs(hookspecs)
@@ -31,7 +32,7 @@ BUILT: Mapping[str, tuple[str, str]] = {
     "newer": (
         "api_version = 99",
         (
-            "it is written for plugin API 99, this Plantroom has 2: "
+            f"it is written for plugin API 99, this Plantroom has {API_VERSION}: "
             "update Plantroom, or install an older version of the plugin"
         ),
     ),

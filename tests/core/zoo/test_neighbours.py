@@ -41,8 +41,9 @@ PROVIDES = """
 @hookimpl
 def provide_cache(self): return self
 async def get(self, key): return None
-async def set(self, key, value, *, ttl_s): pass
+async def set(self, key, value, *, ttl_s, tags=()): pass
 async def delete(self, key): pass
+async def forget(self, tag): pass
 """
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,6 +53,23 @@ async def test_a_key_has_its_burst_and_then_its_rate_and_every_answer_says_what_
     await limiter.clock.advance(0.5)
     assert await limiter.count(VALUE, KEY, of=100) == 50
     assert await limiter.count(VALUE, principal("other"), of=201) == 200, "another key has its own"
+
+
+async def test_a_request_that_was_counted_leaves_nothing_for_the_garbage_collector(door: MakeDoor):
+    kept: list[weakref.ref[Any]] = []
+
+    async def do(call: Any) -> None:
+        await asyncio.sleep(0)
+        kept.append(weakref.ref(call))
+
+    limiter = door()
+    gc.collect()
+    gc.disable()
+    try:
+        await limiter.ask(VALUE, KEY, do=do)
+        assert [each() for each in kept] == [None]
+    finally:
+        gc.enable()
 
 
 async def test_a_key_a_user_and_a_role_can_have_more_or_less_than_others(door: MakeDoor):
@@ -264,7 +283,7 @@ class TestWork:
     def works(*work: tuple[Work, int]) -> Any:
         async def do(call: Any) -> None:
             for kind, count in work:
-                pending = call.meter(kind, count)
+                pending = call.meter(call, kind, count)
                 if pending is not None:
                     await pending
 

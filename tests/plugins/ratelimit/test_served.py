@@ -217,6 +217,11 @@ async def test_the_refusal_is_a_problem_with_the_time_to_wait_and_an_entry_in_th
     assert (await house.api.get("/api/v1/devices", headers=VIEWER)).status == 200
     metrics = (await house.api.get("/metrics", headers=ADMIN)).text
     assert 'plantroom_rate_limited_total{plugin="ratelimit",limit="default"} 4.0' in metrics
+    await house.until(lambda: house.logged("request", path="/metrics"))
+    lines = house.logged("request", path="/api/v1/devices")
+    assert [(line["status"], line.get("limit")) for line in lines] == [(200, None)] * 2 + [(429, "refused")] * 4 + [
+        (200, None)
+    ]
 
 
 async def test_failing_to_sign_in_is_limited_by_address_and_nobody_else_is_locked_out(plantroom: StartPlantroom):

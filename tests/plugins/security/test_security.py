@@ -184,6 +184,16 @@ async def test_without_the_plugin_there_are_none(plantroom: StartPlantroom):
         ("hsts: forever", 'expected "max-age=SECONDS"'),
         ("hsts: 31536000", "expected text"),
         ("cache_control: never", "expected true or false"),
+        ("security_txt: {contact: 'mailto:a@b.example'}", "security_txt.expires: this option is missing"),
+        ("security_txt: {expires: 2027-06-30, contact: a@b.example}", "begins with mailto: or https:// or tel:"),
+        ("security_txt: {expires: 2027-06-30, contact: []}", "give it a value"),
+        ('security_txt: {expires: 2027-06-30, contact: "tel:1\\nExpires: x"}', "begins with mailto:"),
+        ("security_txt: {expires: soon, contact: 'tel:+1'}", "expected a day such as 2027-06-30"),
+        ("security_txt: {expires: 2027-06-30, contact: 'tel:+1', policy: 'http://a.example'}", "begins with https://"),
+        (
+            "security_txt: {expires: 2027-06-30, contact: 'tel:+1', preferred_languages: english!}",
+            "languages such as en",
+        ),
     ],
 )
 def test_a_mistake_is_told(tmp_path: Path, option: str, said: str):

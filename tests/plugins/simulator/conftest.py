@@ -26,7 +26,7 @@ from plugins.simulator.config import SimulatorConfig
 from plugins.simulator.server.service import serve
 from plugins.simulator.testing import simulate  # noqa: F401 - a fixture, also where its entry point is not installed
 
-LONGEST_S = 5.0
+LONGEST_S = 20.0
 
 
 def free_port() -> int:
