@@ -37,6 +37,8 @@ from benchmarks.history_tables import APPENDED, CLUSTERED, Inserter  # noqa: E40
 HERE = Path(__file__).resolve().parent
 PEERS = ("sqlalchemy==2.1.9", "aiosqlite==0.22.1")
 HOUR_MS = 60 * MINUTE_MS
+WEEK_MS = 7 * DAY * MINUTE_MS
+A_MONDAY_MS = 4 * DAY * MINUTE_MS
 DAYS = 30
 SAFE_EVERY_READS = 30
 """So many reads bring what 100,000 points bring in a second when each is read once a minute: 1,500 samples."""
@@ -221,7 +223,10 @@ def load_deep(ours: Contender, deep: House) -> dict[str, Any]:
 
 
 def ask_ranges(bench: Bench, deep: House, contenders: Sequence[Contender]) -> None:
-    """Compare ranges, sums and pages; an hour is what is rolled up, 59 minutes have to be summed up anew."""
+    """Compare ranges, sums and pages.
+
+    Hours are rolled up in weeks that are over, and summed up anew in the one that is not; 59 minutes always are.
+    """
     size, random = bench.size, Random("ranges")
     limit = 2 * deep.minutes
     days = [{"spans": spans(deep, random, size.days), "limit": limit} for _ in range(size.rounds)]
@@ -229,12 +234,17 @@ def ask_ranges(bench: Bench, deep: House, contenders: Sequence[Contender]) -> No
     every = [[point, deep.start_ms, deep.end_ms] for point in range(deep.points)]
     bench.compare(f"{size.days} point-days, s", contenders, "ranges", days)
     bench.compare(f"{size.months} x 30 days, s", contenders, "ranges", [{"spans": month, "limit": limit}])
-    for name, interval_ms in (("hours", HOUR_MS), ("59 minutes", 59 * MINUTE_MS)):
-        first_ms = -(-deep.start_ms // HOUR_MS) * HOUR_MS
-        count = (deep.end_ms - first_ms) // interval_ms
+    first_ms = -(-deep.start_ms // HOUR_MS) * HOUR_MS
+    monday_ms = deep.end_ms - (deep.end_ms - A_MONDAY_MS) % WEEK_MS
+    for name, interval_ms, end_ms in (
+        ("30 days by hours", HOUR_MS, deep.end_ms),
+        ("30 days by 59 minutes", 59 * MINUTE_MS, deep.end_ms),
+        ("weeks that are over by hours", HOUR_MS, monday_ms),
+    ):
+        count = (end_ms - first_ms) // interval_ms
         whole = [[point, first_ms, first_ms + count * interval_ms] for point, _start, _end in month]
         given = [{"spans": whole, "interval_ms": interval_ms}]
-        bench.compare(f"{size.months} x 30 days by {name}, s", contenders, "sums", given)
+        bench.compare(f"{size.months} x {name}, s", contenders, "sums", given)
     bench.compare(
         f"{size.paged:,} rows by pages of 10,000, s", contenders, "page", [{"spans": every, "rows": size.paged}]
     )

@@ -14,6 +14,7 @@ import structlog
 
 from core.clock import SystemClock
 from core.plugin import NoPoints, logger
+from core.process import SWITCH_INTERVAL_S
 from core.services import History
 from plugins.history.config import HistoryConfig, duration_s
 from plugins.history.store import FOLDER, Store
@@ -73,7 +74,8 @@ class Ours:
 
 @asynccontextmanager
 async def ours(folder: Path, keep: str = "60d", fast_s: float = 0.0) -> AsyncIterator[Ours]:
-    """Open the history in a folder; ``fast_s`` is by how much its clock is fast."""
+    """Open the history in a folder, as in a process of Plantroom's; ``fast_s`` is by how much its clock is fast."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     clock = MovableClock()
     clock.fast_s = fast_s

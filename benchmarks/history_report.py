@@ -24,6 +24,7 @@ RATIOS = {
     "range_1d_time_vs_clustered": (r"\d+ point-days", CLUSTERED_ROWS),
     "range_30d_time_vs_clustered": (r"\d+ x 30 days, s", CLUSTERED_ROWS),
     "hourly_time_vs_clustered": (r"\d+ x 30 days by hours", CLUSTERED_ROWS),
+    "hourly_of_rollups_time_vs_clustered": (r"\d+ x weeks that are over by hours", CLUSTERED_ROWS),
     "by_59_minutes_time_vs_clustered": (r"\d+ x 30 days by 59 minutes", CLUSTERED_ROWS),
     "latest_time_vs_clustered": ("latest of all points", CLUSTERED_ROWS),
     "paged_time_vs_clustered": (r"[\d,]+ rows by pages", CLUSTERED_ROWS),

@@ -132,7 +132,7 @@ def _rolled_up(reader: PartitionReader, catalog: Catalog, level: Level, slot: in
     found = []
     for key in catalog.keys:
         if key.class_name == level.name and key.span.overlaps(start, end):
-            for block in reader.blocks(key, group_of(slot), start, end):
+            for block in reader.blocks(key, group_of(slot), start, end, slots=[slot]):
                 try:
                     part = decode(block.body, slot)
                 except DamagedHistory as error:

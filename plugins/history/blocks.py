@@ -16,7 +16,7 @@ import zstandard
 from plugins.history import sides
 from plugins.history.coding import pack, pack_values, unpack, unpack_values
 from plugins.history.columns import NOTHING, Columns, Times, joined
-from plugins.history.containers import Container, written
+from plugins.history.containers import Body, opened, written
 from plugins.history.errors import DamagedHistory
 
 MAGIC = b"PRB\x01"
@@ -49,8 +49,8 @@ def _packed(columns: Columns, positions: npt.NDArray[np.int64]) -> list[bytes]:
 class Block:
     """A block that is there to be read; raises DamagedHistory where it is not what was written."""
 
-    def __init__(self, body: bytes) -> None:
-        self._container = Container.opened(body, MAGIC)
+    def __init__(self, body: Body) -> None:
+        self._container = opened(body, MAGIC)
 
     def of(self, slot: int) -> Columns:
         """Return one point's rows, by time."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -18,9 +17,9 @@ LEVEL = ChunkConfig(compression_level=4)
 DECIMALS = (0, 1, 2, 3)
 LARGEST = 2**31 - 1
 
-_FLOAT64, _FLOAT32, _SINGLE = 0x00, 0x10, 0x20
+FLOAT64, _FLOAT32, _SINGLE = 0x00, 0x10, 0x20
 """How values are written: as they are; as float32; or (with the number of decimals) as integers, of float32 or not."""
-_INTEGER = 0x40
+INTEGER = 0x40
 
 _HEAD = struct.Struct("<IB")
 
@@ -48,28 +47,28 @@ def unpack(packed: bytes | memoryview) -> tuple[npt.NDArray[Any], int]:
 
 def pack_values(values: Values) -> bytes:
     """Write numbers so that each is read bit by bit as it was; NaN is read as NaN."""
-    form, column = _smallest(values)
+    form, column = narrowed(values)
     return pack(column, form)
 
 
 def unpack_values(packed: bytes | memoryview) -> Values:
     """Read what `pack_values` wrote; raises DamagedHistory."""
     column, form = unpack(packed)
-    return _read(form)(column)
+    return widened(form, column)
 
 
-def _smallest(values: Values) -> tuple[int, npt.NDArray[Any]]:
+def narrowed(values: Values) -> tuple[int, npt.NDArray[Any]]:
     """Return the narrowest column that gives the same values back, and how it is to be read."""
     if np.isfinite(values).all() and not (np.signbit(values) & (values == 0)).any():
-        for form in (*(_INTEGER | decimals for decimals in DECIMALS), *(_SINGLE | _INTEGER | d for d in DECIMALS[1:])):
+        for form in (*(INTEGER | decimals for decimals in DECIMALS), *(_SINGLE | INTEGER | d for d in DECIMALS[1:])):
             column = _scaled(values, form & 0x0F)
-            if column is not None and (_read(form)(column) == values).all():
+            if column is not None and (widened(form, column) == values).all():
                 return form, column
     with np.errstate(over="ignore"):
         single = values.astype(np.float32)
     if np.array_equal(single.astype(np.float64), values, equal_nan=True):
         return _FLOAT32, single
-    return _FLOAT64, values
+    return FLOAT64, values
 
 
 def _scaled(values: Values, decimals: int) -> npt.NDArray[np.int32] | None:
@@ -80,11 +79,10 @@ def _scaled(values: Values, decimals: int) -> npt.NDArray[np.int32] | None:
     return cast("npt.NDArray[np.int32]", scaled.astype(np.int32))
 
 
-def _read(form: int) -> Callable[[npt.NDArray[Any]], Values]:
-    """Return what makes values of a column of this form."""
-    if form & _INTEGER:
-        scale = 10 ** (form & 0x0F)
-        if form & _SINGLE:
-            return lambda column: (column / scale).astype(np.float32).astype(np.float64)
-        return lambda column: column / scale if scale > 1 else column.astype(np.float64)
-    return lambda column: column.astype(np.float64)
+def widened(form: int, column: npt.NDArray[Any]) -> Values:
+    """Return the values that `narrowed` made a column of."""
+    if not form & INTEGER:
+        return column.astype(np.float64)
+    scale = 10 ** (form & 0x0F)
+    values: Values = column / scale if scale > 1 else column.astype(np.float64)
+    return values.astype(np.float32).astype(np.float64) if form & _SINGLE else values

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeAlias
 
 import attrs
 import numpy as np
@@ -24,6 +25,8 @@ from plugins.history.columns import Slots
 from plugins.history.errors import DamagedHistory
 
 POINTS = 64
+FIRST_BYTES = 4096
+"""So much of a blob is read at once: most directories, and what is common, are not longer."""
 
 _HEAD = struct.Struct("<4sI3I")
 
@@ -53,11 +56,52 @@ def written(
     return b"".join([_HEAD.pack(magic, _checksum(directory, sizes), *sizes), directory, *sections])
 
 
+class Blob(Protocol):
+    """Where a body can be read piece by piece, as `sqlite3.Blob`."""
+
+    def __len__(self) -> int: ...
+    def seek(self, offset: int, /) -> object: ...
+    def read(self, length: int, /) -> bytes: ...
+
+
+class Excerpt:
+    """Pieces of a body: what was asked for while it was open, and is there to be asked for again."""
+
+    def __init__(self, blob: Blob) -> None:
+        self._size = len(blob)
+        self._blob: Blob | None = blob
+        self._pieces: list[tuple[int, int, memoryview]] = []
+        self._read(0, min(FIRST_BYTES, self._size))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, place: slice) -> memoryview:
+        start, end, _step = place.indices(self._size)
+        for first, last, piece in self._pieces:
+            if first <= start and end <= last:
+                return piece[start - first : end - first]
+        return self._read(start, end)
+
+    def close(self) -> None:
+        """Let go of the blob."""
+        self._blob = None
+
+    def _read(self, start: int, end: int) -> memoryview:
+        if self._blob is None:
+            raise ValueError(f"Octets {start} to {end} were not read while the blob was open.")
+        self._blob.seek(start)
+        piece = memoryview(self._blob.read(end - start))
+        self._pieces.append((start, end, piece))
+        return piece
+
+
 @attrs.frozen(eq=False)
 class Container:
     """What was `written`, opened."""
 
-    body: memoryview
+    magic: bytes
+    body: memoryview | Excerpt
     slots: Slots
     counts: npt.NDArray[np.int64]
     first_points: npt.NDArray[np.int64]
@@ -65,25 +109,26 @@ class Container:
     sections_of_part: int
 
     @classmethod
-    def opened(cls, body: bytes, magic: bytes) -> Container:
+    def opened(cls, body: bytes | Excerpt) -> Container:
         """Read the directory; raises DamagedHistory where it is not what was written."""
         try:
-            found, checksum, *sizes = _HEAD.unpack_from(body)
+            magic, checksum, *sizes = _HEAD.unpack(body[: _HEAD.size])
         except struct.error as error:
             raise DamagedHistory("A block is cut off.") from error
-        if found != magic:
-            raise DamagedHistory("A block does not begin as this version's do.")
         points, parts, sections_of_part = sizes
         end = _HEAD.size + 4 * (2 * points + parts + 1 + sections_of_part * parts)
         directory = body[_HEAD.size : end]
         if _checksum(directory, sizes) != checksum:
             raise DamagedHistory("A block's directory does not have the checksum that it was written with.")
         numbers = np.frombuffer(directory, "<u4").astype(np.int64)
-        slots, counts, first_points, lengths = np.split(numbers, np.cumsum([points, points, parts]))
-        sections = end + np.concatenate([[0], np.cumsum(lengths)])
+        first_points, lengths = 2 * points, 2 * points + parts
+        sections = np.full(len(numbers) - lengths + 1, end)
+        sections[1:] += np.cumsum(numbers[lengths:])
         if sections[-1] != len(body):
             raise DamagedHistory("A block is cut off.")
-        return cls(memoryview(body), slots.astype(np.uint32), counts, first_points, sections, sections_of_part)
+        slots, counts = numbers[:points].astype(np.uint32), numbers[points:first_points]
+        whole = body if isinstance(body, Excerpt) else memoryview(body)
+        return cls(magic, whole, slots, counts, numbers[first_points:lengths], sections, sections_of_part)
 
     @property
     def parts(self) -> int:
@@ -114,9 +159,37 @@ class Container:
         first = 1 + self.sections_of_part * part
         return [self._section(number) for number in range(first, first + self.sections_of_part)]
 
+    def fetch(self, part: int) -> None:
+        """Have the sections of a part read at once, where the body is read piece by piece."""
+        first = 1 + self.sections_of_part * part
+        self.body[int(self.sections[first]) : int(self.sections[first + self.sections_of_part])]
+
     def _section(self, number: int) -> memoryview:
         return self.body[int(self.sections[number]) : int(self.sections[number + 1])]
 
 
-def _checksum(directory: bytes, sizes: Sequence[int]) -> int:
+Body: TypeAlias = bytes | Container
+"""A container as it was written, or what was read of it."""
+
+
+def excerpt(blob: Blob, slots: Iterable[int]) -> Container:
+    """Read of a container what is needed for some of its points; raises DamagedHistory."""
+    body = Excerpt(blob)
+    container = Container.opened(body)
+    container.common()
+    for part in {place[0] for slot in slots if (place := container.place(slot)) is not None}:
+        container.fetch(part)
+    body.close()
+    return container
+
+
+def opened(body: Body, magic: bytes) -> Container:
+    """Return a container of this kind; raises DamagedHistory where it is none."""
+    container = body if isinstance(body, Container) else Container.opened(body)
+    if container.magic != magic:
+        raise DamagedHistory("A block does not begin as this version's do.")
+    return container
+
+
+def _checksum(directory: bytes | memoryview, sizes: Sequence[int]) -> int:
     return zlib.crc32(directory, zlib.crc32(struct.pack("<3I", *sizes)))

@@ -8,14 +8,15 @@ comes late.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from plugins.history.catalog import REWRITTEN, Catalog, Key
+from plugins.history.containers import Body, excerpt
 from plugins.history.databases import FOLDER_MODE, opened, opened_to_read, transaction, translated, whole
 from plugins.history.errors import DamagedHistory, HistoryError
 
@@ -34,7 +35,11 @@ _INSERT = (
 )
 COLUMNS = "points, level, start_ms, end_ms, rows, body, origin"
 _SELECT = f"SELECT {COLUMNS}, id FROM block WHERE {{where}} ORDER BY {{order}}"  # noqa: S608  # names of ours
+_SELECT_WITHOUT_BODY = _SELECT.replace("body", "CASE typeof(body) WHEN 'blob' THEN x'' END")
 _SET_FACT = "INSERT INTO fact VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+
+ResultT = TypeVar("ResultT")
 
 
 class Moved(Exception):
@@ -54,7 +59,7 @@ class BlockRow:
     start_ms: int
     end_ms: int
     rows: int
-    body: bytes
+    body: Body
     origin: int = 0
     id: int | None = None
 
@@ -142,22 +147,30 @@ class PartitionReader:
         self._open: dict[Key, sqlite3.Connection] = {}
 
     def blocks(
-        self, key: Key, points: int, start_ms: int, end_ms: int, *, newest_first: bool = False
-    ) -> list[BlockRow]:
+        self, key: Key, points: int, start_ms: int, end_ms: int, *, slots: Sequence[int] | None = None,
+        newest_first: bool = False,
+    ) -> list[BlockRow]:  # fmt: skip
         """Return a group's blocks that have something between two times, in the order in which they came.
 
-        What cannot be read for damage is left out, and makes the partition a suspect. Raises Moved where the partition
-        is none of the catalog's any more.
+        With ``slots`` only that of their bodies is read which is needed for these points. What cannot be read for
+        damage is left out, and makes the partition a suspect. Raises Moved where the partition is none of the catalog's
+        any more.
         """
         order = "end_ms DESC, id DESC" if newest_first else "id"
-        sql = _SELECT.format(where="points = ? AND start_ms < ? AND end_ms >= ?", order=order)
-        found = []
-        for row in self._rows(key, sql, (points, end_ms, start_ms)):
-            try:
-                found.append(block_row(row))
-            except DamagedHistory as error:
-                self.suspect(key, error)
-        return found
+        where = "points = ? AND start_ms < ? AND end_ms >= ?"
+        sql = (_SELECT if slots is None else _SELECT_WITHOUT_BODY).format(where=where, order=order)
+
+        def read(connection: sqlite3.Connection) -> list[BlockRow]:
+            found = []
+            for row in connection.execute(sql, (points, end_ms, start_ms)).fetchall():
+                try:
+                    block = block_row(row)
+                    found.append(block if slots is None else _excerpt(connection, block, slots))
+                except DamagedHistory as error:
+                    self.suspect(key, error)
+            return found
+
+        return self._tried(key, read)
 
     def groups(self, key: Key) -> list[int]:
         """Return the numbers of the groups of points that have blocks; raises as `blocks` does."""
@@ -186,9 +199,13 @@ class PartitionReader:
             self._close(key)
 
     def _rows(self, key: Key, sql: str, parameters: tuple[int, ...]) -> list[tuple[Any, ...]]:
+        return self._tried(key, lambda connection: connection.execute(sql, parameters).fetchall())
+
+    def _tried(self, key: Key, read: Callable[[sqlite3.Connection], list[ResultT]]) -> list[ResultT]:
+        """Have something read of a partition at one moment; nothing where that fails for damage."""
         try:
-            with translated(self._catalog.path(key)):
-                return self._connection(key).execute(sql, parameters).fetchall()
+            with translated(self._catalog.path(key)), transaction(self._connection(key), "DEFERRED") as connection:
+                return read(connection)
         except HistoryError as error:
             self._close(key)
             if key not in self._catalog.keys:
@@ -219,6 +236,12 @@ def block_row(row: tuple[Any, ...]) -> BlockRow:
     if not isinstance(found.body, bytes) or not all(isinstance(number, int) for number in numbers):
         raise DamagedHistory("A block's row does not read as it was written.")
     return found
+
+
+def _excerpt(connection: sqlite3.Connection, block: BlockRow, slots: Sequence[int]) -> BlockRow:
+    """Read of a block, whose row is read, what is needed for some points; raises DamagedHistory."""
+    with connection.blobopen("block", "body", block.id or 0, readonly=True) as blob:
+        return attrs.evolve(block, body=excerpt(blob, slots))
 
 
 def _row(block: BlockRow) -> dict[str, object]:

@@ -36,7 +36,7 @@ def samples(
     for number, key in enumerate(wanted):
         found += [
             _read(reader, key, block, one).between(start_ms, end_ms)
-            for block in reader.blocks(key, group_of(slot), start_ms, end_ms)
+            for block in reader.blocks(key, group_of(slot), start_ms, end_ms, slots=[slot])
         ]
         later = wanted[number + 1].span.start_ms if number + 1 < len(wanted) else end_ms
         if limit is not None and later < end_ms:
@@ -83,7 +83,7 @@ def of_group(reader: PartitionReader, keys: Sequence[Key], points: int, start_ms
 
 def holds(reader: PartitionReader, key: Key, slot: int) -> bool:
     """Tell whether a partition has samples of a point."""
-    blocks = reader.blocks(key, group_of(slot), 0, NEVER_MS)
+    blocks = reader.blocks(key, group_of(slot), 0, NEVER_MS, slots=[slot])
     return any(len(_read(reader, key, block, methodcaller("of", slot))) for block in blocks)
 
 
@@ -104,10 +104,11 @@ def _latest_of_group(
     ``known`` are the times of the last ones that are known; it is brought up to date.
     """
     found: list[tuple[Key, int, Columns]] = []
+    few = slots.tolist() if len(slots) <= FEW_POINTS else None
     for key in keys:
         if (known >= min(key.span.end_ms, before_ms) - 1).all():
             continue
-        for block in reader.blocks(key, group_of(int(slots[0])), 0, before_ms, newest_first=True):
+        for block in reader.blocks(key, group_of(int(slots[0])), 0, before_ms, slots=few, newest_first=True):
             missing = slots[known <= block.end_ms]
             if not len(missing):
                 break

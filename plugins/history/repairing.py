@@ -13,7 +13,7 @@ from plugins.history import rollups
 from plugins.history.blocks import Block
 from plugins.history.catalog import REWRITTEN, ROLLED, Catalog, Key
 from plugins.history.columns import Index
-from plugins.history.containers import POINTS
+from plugins.history.containers import POINTS, Body
 from plugins.history.databases import cut_off, salvaged, set_aside, unsound
 from plugins.history.errors import DamagedHistory
 from plugins.history.partitions import COLUMNS, BlockRow, block_row, rewritten, writing
@@ -105,12 +105,12 @@ def _readable(path: Path, key: Key) -> Iterator[BlockRow]:
             yield BlockRow(points, block.level, start, end, len(times), block.body, block.origin)
 
 
-def _rows_of(body: bytes) -> tuple[Index, Index]:
+def _rows_of(body: Body) -> tuple[Index, Index]:
     rows = Block(body).all()
     return rows.slots.astype(np.int64), rows.times
 
 
-def _rows_of_rollup(body: bytes) -> tuple[Index, Index]:
+def _rows_of_rollup(body: Body) -> tuple[Index, Index]:
     every = [(slot, rollups.decode(body, slot)) for slot in rollups.slots(body)]
     starts = [part.starts for _slot, part in every if part is not None]
     slots = np.array([slot for slot, _part in every], np.int64)

@@ -52,9 +52,9 @@ class Sums:
         columns: dict[str, Any] = {name: getattr(self, name)[index] for name in COLUMNS}
         return Sums(**columns, states={state: lengths[index] for state, lengths in self.states.items()})
 
-    def put(self, at: int, other: Sums) -> None:
-        """Write others over those that begin at a place."""
-        place = slice(at, at + len(other))
+    def put(self, at: int | Index, other: Sums) -> None:
+        """Write others over those of an index, or those that begin at a place."""
+        place = slice(at, at + len(other)) if isinstance(at, int) else at
         for name in COLUMNS:
             getattr(self, name)[place] = getattr(other, name)
         for state, lengths in other.states.items():
@@ -171,6 +171,9 @@ def combined(parts: Sums, starts: Index, edges: Index) -> Sums:
     if not len(filled):
         return result
     first = places[filled]
+    if int(places[-1] - places[0]) == len(filled):
+        result.put(filled, parts.take(first))
+        return result
     for name in ("counts", "covered", "integrals"):
         getattr(result, name)[filled] = _within(np.add, getattr(parts, name), first, places)
     result.worst[filled] = _within(np.maximum, parts.worst, first, places)
