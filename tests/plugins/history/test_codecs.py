@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,13 +15,14 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugins.history import blobs, blocks, coding, rollups, sides
+from plugins.history import blobs, blocks, coding, rollups, sides, tables
 from plugins.history.blocks import FEW_ROWS, Block
 from plugins.history.columns import Columns
-from plugins.history.containers import POINTS
+from plugins.history.containers import FIRST_BYTES, POINTS, Container, excerpt
 from plugins.history.errors import DamagedHistory
 from plugins.history.rollups import Rolled
 from plugins.history.summing import COLUMNS, nothing
+from plugins.history.tables import pack_table, unpack_table
 
 NUMBERS = st.one_of(
     st.floats(allow_infinity=False),
@@ -61,6 +65,15 @@ def bits(value: float) -> tuple[float, float]:
     return (math.inf, 0) if math.isnan(value) else (value, math.copysign(1, value))
 
 
+def excerpted(body: bytes, slots: Sequence[int]) -> Container:
+    """Read for some points what a database has."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE block (body BLOB)")
+        connection.execute("INSERT INTO block VALUES (?)", (body,))
+        with connection.blobopen("block", "body", 1, readonly=True) as blob:
+            return excerpt(blob, slots)
+
+
 @settings(max_examples=60, deadline=None)
 @given(columns(slots=st.integers(0, 2**32 - 1)))
 def test_a_batch_of_the_journal_reads_as_it_was_written(rows: Columns):
@@ -77,6 +90,7 @@ def test_a_block_reads_as_it_was_written_whole_and_point_by_point(first: int, ro
     same(block.all(), rows)
     for slot in {first, *rows.slots.tolist(), first + POINTS}:
         same(block.of(slot), rows.of(slot))
+        same(Block(excerpted(blocks.encode(rows), [slot])).of(slot), rows.of(slot))
 
 
 def test_points_with_many_rows_are_parts_of_their_own_and_read_the_same():
@@ -91,6 +105,19 @@ def test_points_with_many_rows_are_parts_of_their_own_and_read_the_same():
     same(block.of(7), rows.of(7))
     assert block.of(7).texts == {4: "of 7"}
     assert len(block.of(6)) == 0
+
+
+def test_of_a_large_block_no_more_is_read_than_what_a_point_needs():
+    count = FEW_ROWS + 1
+    slots = np.repeat(np.arange(POINTS, dtype=np.uint32), count)
+    times = np.tile(np.arange(count, dtype=np.int64), POINTS)
+    rows = Columns(slots, times, np.sin(np.arange(len(slots))), np.zeros(len(slots), np.uint32))
+    body = blocks.encode(rows)
+    assert len(body) > 10 * FIRST_BYTES
+    block = Block(excerpted(body, [20, POINTS + 1]))
+    same(block.of(20), rows.of(20))
+    with pytest.raises(ValueError, match="not read while the blob was open"):
+        block.of(POINTS - 1)
 
 
 @settings(max_examples=100, deadline=None)
@@ -130,10 +157,12 @@ def rolled(draw: st.DrawFn) -> list[tuple[int, Rolled]]:
     return found
 
 
+@pytest.mark.parametrize("long_rows", [0, rollups.LONG_ROWS], ids=["by column", "in one table"])
 @settings(max_examples=40, deadline=None)
-@given(rolled())
-def test_roll_ups_read_as_they_were_written(points: list[tuple[int, Rolled]]):
-    body = rollups.encode(points)
+@given(points=rolled())
+def test_roll_ups_read_as_they_were_written(long_rows: int, points: list[tuple[int, Rolled]]):
+    with patch.object(rollups, "LONG_ROWS", long_rows):
+        body = rollups.encode(points)
     assert rollups.slots(body) == [slot for slot, _part in points]
     assert rollups.decode(body, POINTS) is None
     for slot, part in points:
@@ -147,12 +176,47 @@ def test_roll_ups_read_as_they_were_written(points: list[tuple[int, Rolled]]):
         assert {state: lengths.tolist() for state, lengths in read.sums.states.items()} == held
 
 
+@st.composite
+def short_columns(draw: st.DrawFn) -> list[Sequence[float]]:
+    """Make equally long columns of integers, or of numbers."""
+    rows = draw(st.integers(1, 6))
+    kinds = draw(st.lists(st.sampled_from([st.integers(-(2**63), 2**63 - 1), NUMBERS]), min_size=1, max_size=6))
+    return [draw(st.lists(kind, min_size=rows, max_size=rows)) for kind in kinds]
+
+
+@settings(max_examples=100, deadline=None)
+@given(short_columns())
+def test_a_table_reads_as_it_was_written(written: list[Sequence[float]]):
+    packed = [
+        np.array(column, np.int64 if all(isinstance(each, int) for each in column) else np.float64)
+        for column in written
+    ]
+    read = unpack_table(memoryview(pack_table(packed)))
+    assert [column.dtype for column in read] == [column.dtype for column in packed]
+    for mine, given_ in zip(read, packed, strict=True):
+        assert [bits(value) for value in mine.tolist()] == [bits(value) for value in given_.tolist()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.integers(0, 2**32 - 1) | st.integers(0, 5), forms=st.binary(max_size=6), raw=st.binary(max_size=130))
+def test_a_table_with_the_right_checksum_over_anything_is_damaged_or_reads(rows: int, forms: bytes, raw: bytes):
+    fitting = raw.ljust(8 * rows * len(forms), b"x") if rows <= 5 else raw
+    for frame in (raw, *(zstandard.ZstdCompressor().compress(octets) for octets in (raw, fitting))):
+        body = forms + frame
+        head = tables._HEAD.pack(zlib.crc32(body, rows), rows, len(forms))
+        try:
+            assert len(unpack_table(memoryview(head + body))) == len(forms)
+        except DamagedHistory:
+            continue
+
+
 ROWS = _columns([(3, 1000 + n, n / 10, n % 3, "text" if n == 5 else None, 2**60 if n == 6 else None) for n in range(9)])
 ROLLED = [(3, Rolled(np.array([0, 300_000]), nothing(2)))]
 WRITTEN: dict[str, tuple[bytes, Callable[[bytes], object]]] = {
     "blob": (blobs.encode(ROWS), lambda body: blobs.decode(body).samples()),
     "block": (blocks.encode(ROWS), lambda body: Block(body).all().samples()),
     "point": (blocks.encode(ROWS), lambda body: Block(body).of(3).samples()),
+    "excerpt": (blocks.encode(ROWS), lambda body: Block(excerpted(body, [3])).of(3).samples()),
     "rollup": (rollups.encode(ROLLED), lambda body: rollups.decode(body, 3)),
     "column": (coding.pack_values(ROWS.values), lambda body: coding.unpack_values(body).tolist()),
     "side": (sides.written(ROWS.texts, ROWS.integers), sides.read),
