@@ -125,8 +125,8 @@ def decode(body: Body, slot: int) -> Rolled | None:
     part, start, end = place
     sections = container.of_part(part)
     (starts, *columns), held = (_read_short if container.sections_of_part == SHORT_SECTIONS else _read_long)(sections)
-    if any(len(column) < end for column in columns):
-        raise DamagedHistory("The columns of a roll-up are not equally long.")
+    if len(columns) != len(COLUMNS) or any(len(column) < end for column in columns):
+        raise DamagedHistory("The columns of a roll-up are not those that it should have.")
     own: dict[str, Any] = {name: column[start:end] for name, column in zip(COLUMNS, columns, strict=True)}
     starts, sums = starts[start:end], Sums(**own)
     if held:

@@ -68,8 +68,8 @@ async def test_schemathesis_finds_nothing_wrong_with_the_demo(start: StartProgra
     assert [phase for phase in PHASES if not re.search(rf"✅\s+{phase}", said)] == []
     tested = re.search(r"Selected: (\d+)/(\d+)\s+Tested: (\d+)", said)
     assert tested is not None and len(set(tested.groups())) == 1, said
-    covered = re.search(r"API Links:\s+(\d+) covered", said)
-    assert covered is not None and int(covered[1]) >= 1, said
+    links = re.search(r"API Links:\s+\d+ covered / (\d+) selected", said)  # which are covered, chance decides
+    assert links is not None and int(links[1]) >= 40, said
     assert program.logged("request_failed") == []
     assert await program.stop() == 0
 
