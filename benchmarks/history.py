@@ -143,7 +143,8 @@ def main() -> None:
 def keep(bench: Bench, house: House) -> None:
     """Load the wide house into all, ours at the pace of its commits; note what is written for it and kept.
 
-    What is kept of samples is noted when all are sealed, and in the form that they have when their week is over.
+    What a small house writes is noted beside it, which has as few samples a second as the demo. What is kept of samples
+    is noted when all are sealed, and in the form that they have when their week is over.
     """
     figures, minutes = bench.found.figures, bench.size.wide_minutes
     samples = house.points * minutes
@@ -153,6 +154,9 @@ def keep(bench: Bench, house: House) -> None:
     sealed = kept(bench.folder / "ours-wide")
     with bench.ours("ours-wide") as one:
         one.ask("tidy", weeks_later=2)
+    with bench.ours("ours-small") as one:
+        answer = one.ask("load", house=str(house.folder), end_minute=1, flush_reads=1)
+    figures["bytes_written_per_sample: 50 samples a second"] = answer["bytes_written"] / house.points
     figures["bytes_kept_per_sample"] = kept(bench.folder / "ours-wide")["samples"] / samples
     figures["bytes_kept_per_sample: sealed, in its first week"] = sealed["samples"] / samples
     figures["bytes_kept_per_sample: the journal"] = sealed["journal"] / samples

@@ -78,11 +78,12 @@ class Measures:
         written = Written()
         rows = since = 0
         began = time.perf_counter()
+        together = min(TOGETHER, flush_reads)
         async with lag() as lags:
-            while prepared := self._store.prepare(islice(reads, TOGETHER), 0):
+            while prepared := self._store.prepare(islice(reads, together), 0):
                 await self._store.record(prepared)
                 rows += len(prepared)
-                since += TOGETHER
+                since += together
                 if since >= flush_reads:
                     await self._store.flush()
                     since = 0

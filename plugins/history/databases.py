@@ -12,6 +12,8 @@ from typing import Any
 from plugins.history.errors import DamagedHistory, HistoryError
 
 BUSY_TIMEOUT_S = 15.0
+LOG_BYTES = 4 << 20
+"""How large a log grows before what is in it goes to the file."""
 FOLDER_MODE = 0o700
 DAMAGED, UNFINISHED = ".damaged", ".unfinished"
 BESIDE = ("", "-wal", "-shm", "-journal")
@@ -48,6 +50,7 @@ def opened(path: Path, *, schema: str, log: bool = False) -> sqlite3.Connection:
         try:
             if log:
                 connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // _page_size(connection)}")
             else:
                 connection.execute("PRAGMA cache_spill = OFF")  # readers wait for the commit, not for what is before it
             connection.execute("PRAGMA synchronous = FULL")
@@ -214,6 +217,11 @@ def removed(path: Path) -> None:
 def _to_read(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     return sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+
+
+def _page_size(connection: sqlite3.Connection) -> int:
+    (size,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(size)
 
 
 def _is_damage(error: sqlite3.DatabaseError, path: Path) -> bool:

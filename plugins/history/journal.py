@@ -19,6 +19,7 @@ from plugins.history.errors import DamagedHistory, HistoryError
 
 FILE_NAME = "journal.sqlite3"
 SCHEMA = """
+PRAGMA page_size = 1024;  -- a commit of a few samples changes three pages
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batch (seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS cursor (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, seq INTEGER NOT NULL) WITHOUT ROWID;
@@ -144,7 +145,7 @@ class Journal:
             return [Gap(*row) for row in self._connection.execute("SELECT * FROM gap ORDER BY start_ms")]
 
 
-class Outbox:
+class JournalReader:
     """Reads the journal's batches, beside whoever writes them; for one thread at a time."""
 
     def __init__(self, path: Path) -> None:

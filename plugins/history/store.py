@@ -185,7 +185,7 @@ class Store:
     async def read_after(self, position: Position, limit: int) -> Sequence[Committed | Lost]:
         newest = self.newest
         try:
-            return await self.threads.read_outbox(lambda outbox: outbox.read_after(position, newest, limit))
+            return await self.threads.read_journal(lambda journal: journal.read_after(position, newest, limit))
         except DamagedHistory as error:
             self.committer.doubt(error, newest.epoch)
             raise

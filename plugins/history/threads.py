@@ -13,7 +13,7 @@ import attrs
 
 from plugins.history.catalog import Catalog
 from plugins.history.errors import HistoryError
-from plugins.history.journal import Outbox
+from plugins.history.journal import JournalReader
 from plugins.history.partitions import Moved, PartitionReader
 
 READERS = 2
@@ -27,7 +27,7 @@ class _Files:
     """What one thread has open; the lock is held by whoever reads partitions, or lets go of them."""
 
     partitions: PartitionReader
-    outbox: Outbox
+    journal: JournalReader
     lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def release(self) -> None:
@@ -60,9 +60,9 @@ class Threads:
 
         return await self._run(tried)
 
-    async def read_outbox(self, work: Callable[[Outbox], ResultT]) -> ResultT:
+    async def read_journal(self, work: Callable[[JournalReader], ResultT]) -> ResultT:
         """Run what reads the journal; raises HistoryError."""
-        return await self._run(lambda: work(self._mine().outbox))
+        return await self._run(lambda: work(self._mine().journal))
 
     async def release(self) -> None:
         """Have files closed that are no more, so that their room on the disk is free."""
@@ -74,11 +74,11 @@ class Threads:
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
         for files in self._all:
             files.partitions.close()
-            files.outbox.close()
+            files.journal.close()
 
     def _mine(self) -> _Files:
         if not hasattr(self._own, "files"):
-            self._own.files = _Files(PartitionReader(self._catalog), Outbox(self._journal))
+            self._own.files = _Files(PartitionReader(self._catalog), JournalReader(self._journal))
             self._all.append(self._own.files)
         files: _Files = self._own.files
         return files

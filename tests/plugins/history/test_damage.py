@@ -116,10 +116,12 @@ def overwritten_at_the_beginning(path: Path, chance: random.Random) -> None:
 
 
 def pages_lost(path: Path, chance: random.Random) -> None:
+    size = path.stat().st_size
+    page = min(4096, size)
     with path.open("r+b") as file:
         for _ in range(chance.choice((1, 4))):
-            file.seek(chance.randrange(path.stat().st_size // 4096) * 4096)
-            file.write(bytes(4096))
+            file.seek(chance.randrange(size // page) * page)
+            file.write(bytes(page))
 
 
 def emptied(path: Path, _chance: random.Random) -> None:

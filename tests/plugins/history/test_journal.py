@@ -14,7 +14,7 @@ from core.samples import Committed, Gap, Position
 from plugins.history import blobs
 from plugins.history.columns import columns_of
 from plugins.history.errors import DamagedHistory, HistoryError
-from plugins.history.journal import Commit, Journal, Outbox
+from plugins.history.journal import Commit, Journal, JournalReader
 
 EPOCH = 1_790_000_000
 ENOUGH = 2**40
@@ -57,9 +57,9 @@ def unsealed(journal: Journal) -> list[int]:
 
 def read(path: Path, position: Position, newest: Position, limit: int = 100) -> list[tuple]:
     """Return positions of batches, and first and last ones of what is lost."""
-    outbox = Outbox(path)
-    found = outbox.read_after(position, newest, limit)
-    outbox.close()
+    reader = JournalReader(path)
+    found = reader.read_after(position, newest, limit)
+    reader.close()
     return [(each.position,) if isinstance(each, Committed) else (each.first, each.last) for each in found]
 
 

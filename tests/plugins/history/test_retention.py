@@ -14,8 +14,10 @@ from structlog.testing import capture_logs
 
 from core.model import Source
 from core.readings import Chunk, Row, batch_of
+from core.samples import Committed, Lost
 from plugins.history.config import HistoryConfig, RollupsConfig, Rule, SealConfig
 from plugins.history.errors import HistoryError
+from plugins.history.journal import FILE_NAME
 from plugins.history.partitions import Moved, PartitionReader
 from plugins.history.retention import GIB
 from plugins.history.spans import DAY_MS
@@ -203,6 +205,21 @@ async def test_what_was_set_aside_goes_before_anything_that_can_be_read(make_sto
         await store.housekeeper.clean()
         assert not aside.exists()
         assert len(await read(store, 1)) == 4320
+
+
+async def test_receivers_that_lag_hold_no_more_than_a_quarter_of_the_cap(make_store: MakeStore):
+    cap = 4_000_000
+    async with opened(make_store, at(5, 2), keep="20d", size_cap_gib=cap / GIB) as store:
+        slow = await store.register("slow")
+        for day in range(5):
+            await put_noise(store, day)
+        lost, *kept = await store.read_after(slow, 100)
+        assert isinstance(lost, Lost)
+        batches = [each for each in kept if isinstance(each, Committed)]
+        assert len(batches) == len(kept)
+        assert batches[-1].position == store.newest
+        assert 1 <= len(batches) <= 4
+        assert (store.folder / FILE_NAME).stat().st_size < cap / 2
 
 
 DAYS = [at(day) for day in range(8)]
