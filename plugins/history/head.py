@@ -79,7 +79,7 @@ class Arrivals:
             self.values.extend(pick(batch.values))
             self.reasons += bytes(pick(batch.reasons))
             self.flags += bytes(pick(batch.flags))
-        self.times.extend([milliseconds(batch.time)] * count)
+        self.times.extend(array("q", (milliseconds(batch.time),)) * count)
         self.sources += bytes([batch.source]) * count
         if batch.texts:
             self.texts |= _side(batch.texts, rows, first)
