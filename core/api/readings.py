@@ -12,7 +12,7 @@ from aiohttp import web
 from core import problem
 from core.access import points_for
 from core.api.reading_answers import ReadingAnswers
-from core.api.render import AGE, EXAMPLE, ReadingAnswer, render_reading
+from core.api.render import AGE, EXAMPLE, ReadingAnswer, field_of_point_ids, render_reading
 from core.callers import spend
 from core.clock import Clock
 from core.errors import (
@@ -54,10 +54,7 @@ class Freshness:
 class ReadingsBody(Freshness):
     """Which points' readings to answer."""
 
-    point_ids: tuple[str, ...] = field(
-        min_items=1, max_items=1000, min_length=1, max_length=500, description="Ids of points.",
-        example=[EXAMPLE, "bacnet.2001.analog-input.1"],
-    )  # fmt: skip
+    point_ids: tuple[str, ...] = field_of_point_ids(most=1000)
 
 
 @attrs.frozen(kw_only=True)

@@ -19,6 +19,15 @@ from core.serialize import FieldInfo, dumps, field
 EXAMPLE = "bacnet.2001.analog-value.1"
 AGE = Header("Age", FieldInfo(description="Seconds since the reading was confirmed.", example=3, min=0), int)
 
+
+def field_of_point_ids(*, most: int) -> Any:
+    """Declare the field of a body that names from one point to so many."""
+    return field(
+        min_items=1, max_items=most, min_length=1, max_length=500, description="Ids of points.",
+        example=[EXAMPLE, "bacnet.2001.analog-input.1"],
+    )  # fmt: skip
+
+
 _FLAGS = [[flag.name.lower() for flag in Flag if flag & bits and flag.name] for bits in range(16)]
 _HOW = [
     [

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from e2e.attacked import House
+from e2e.attacked import House, eventually
 
 TEMPO_S = 0.05
 EACH = 10
@@ -46,3 +46,15 @@ def still_open(
                     del still[attacker]
             select.select([], [], [], TEMPO_S)
         return {name for name, _pieces in still.values()}
+
+
+def close_those_that_do_not_read(house: House, request: bytes, *, seconds: float) -> None:
+    """Ask for much without reading any of it, and see that these connections are closed within so many seconds."""
+    with contextlib.ExitStack() as stack:
+        before = len(house.sockets())
+        for _ in range(EACH):
+            attacker = house.attacker(window=4096)
+            stack.callback(attacker.close)
+            attacker.send(request * 100)
+        assert eventually(lambda: len(house.sockets()) >= before + EACH - 1)
+        assert eventually(lambda: len(house.sockets()) <= before + 1, seconds=seconds), "but for the bystander's"

@@ -7,10 +7,10 @@ import itertools
 
 import pytest
 from authority import Authority
-from e2e.attacked import AS_ADMIN, PLUGINS, House, eventually
+from e2e.attacked import AS_ADMIN, PLUGINS, House
 from e2e.attacker import Attacker, parsed
 from e2e.program import free_port
-from e2e.slow_clients import EACH, octets, slowly, still_open
+from e2e.slow_clients import close_those_that_do_not_read, octets, slowly, still_open
 
 pytestmark = pytest.mark.usefixtures("unharmed")
 
@@ -66,14 +66,7 @@ def test_who_takes_too_long_is_closed(house: House, kinds: dict[str, object], en
 
 
 def test_clients_that_do_not_read_are_closed(house: House) -> None:
-    with contextlib.ExitStack() as stack:
-        before = len(house.sockets())
-        for _ in range(EACH):
-            attacker = house.attacker(window=4096)
-            stack.callback(attacker.close)
-            attacker.send(GET.replace(b"/devices", b"/openapi.json") * 100)
-        assert eventually(lambda: len(house.sockets()) >= before + EACH - 1)
-        assert eventually(lambda: len(house.sockets()) <= before + 1, seconds=LATEST_S), "but for the bystander's"
+    close_those_that_do_not_read(house, GET.replace(b"/devices", b"/openapi.json"), seconds=LATEST_S)
 
 
 def test_connections_without_a_handshake_count_for_their_address_alone(house: House) -> None:

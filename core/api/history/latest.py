@@ -11,7 +11,7 @@ from core.access import points_for
 from core.api.history.answers import SampleAnswer, sample_json
 from core.api.history.questions import time_field
 from core.api.readings import POINT_ID, BatchAnswer, batch_answer, failed_item
-from core.api.render import EXAMPLE
+from core.api.render import EXAMPLE, field_of_point_ids
 from core.clock import Clock
 from core.errors import PointNotFound
 from core.json_schema import example_of
@@ -38,10 +38,7 @@ class LatestQuery:
 class LatestBody(LatestQuery):
     """Of which points, before which time."""
 
-    point_ids: tuple[str, ...] = field(
-        min_items=1, max_items=1000, min_length=1, max_length=500, description="Ids of points.",
-        example=[EXAMPLE, "bacnet.2001.analog-input.1"],
-    )  # fmt: skip
+    point_ids: tuple[str, ...] = field_of_point_ids(most=1000)
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 import attrs
 
-from core.api.render import EXAMPLE
+from core.api.render import field_of_point_ids
 from core.cursors import Cursors
 from core.errors import FieldFault, Invalid
 from core.intervals import DAY_S, LAST_MS, PATTERN, Interval, edges, interval_of, interval_start, zone_of
@@ -83,10 +83,7 @@ class HistoryQuery:
 class HistoryBody(HistoryQuery):
     """Which samples of which points to answer, or what they come to by interval."""
 
-    point_ids: tuple[str, ...] = field(
-        min_items=1, max_items=100, min_length=1, max_length=500, description="Ids of points.",
-        example=[EXAMPLE, "bacnet.2001.analog-input.1"],
-    )  # fmt: skip
+    point_ids: tuple[str, ...] = field_of_point_ids(most=100)
 
 
 @attrs.frozen(eq=False)

@@ -55,6 +55,16 @@ def record(store: Store, number: int) -> None:
     store.record(batch_of(CHUNK, rows, time=START_S + number, source=Source.POLL), range(ROWS))
 
 
+async def begin(store: Store) -> None:
+    """Record four seconds that are sealed, and one that is only safe."""
+    for number in range(4):
+        record(store, number)
+    await store.flush()
+    await store.housekeeper.seal()
+    record(store, 4)
+    await store.flush()
+
+
 async def there(store: Store) -> list[int]:
     """Return the seconds of which the first and the last point have their samples, and these are right."""
     found = []
@@ -81,12 +91,7 @@ async def stop_and_go_on(folder: Path, *, stop: Callable[[], None], go_on: Calla
     """Record until nothing more is taken, and then some; and go on."""
     saw: dict[str, Any] = {}
     async with opened(folder) as store:
-        for number in range(4):
-            record(store, number)
-        await store.flush()
-        await store.housekeeper.seal()
-        record(store, 4)
-        await store.flush()
+        await begin(store)
         with capture_logs() as logs:
             stop()
             try:
@@ -128,12 +133,7 @@ async def until_it_aborts(folder: Path, image: Path) -> dict[str, Any]:
     """Record until the file system aborts, and go on when it is mounted anew."""
     saw: dict[str, Any] = {}
     async with opened(folder) as store:
-        for number in range(4):
-            record(store, number)
-        await store.flush()
-        await store.housekeeper.seal()
-        record(store, 4)
-        await store.flush()
+        await begin(store)
         with capture_logs() as logs:
             system("mount", "-o", "remount,abort", folder)
             record(store, 5)
@@ -162,12 +162,7 @@ async def start_and_go_on(folder: Path, *, stop: Callable[[], None], go_on: Call
     saw: dict[str, Any] = {}
     async with opened(folder) as store:
         saw["registered"] = attrs.astuple(await store.register("sink"))
-        for number in range(4):
-            record(store, number)
-        await store.flush()
-        await store.housekeeper.seal()
-        record(store, 4)
-        await store.flush()
+        await begin(store)
     stop()
     with capture_logs() as logs:
         async with opened(folder) as store:
